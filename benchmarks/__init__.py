@@ -1,0 +1,1 @@
+"""What `fashionseg bench` runs, and comparisons with other tools (`fashionseg.benchmarks`)."""

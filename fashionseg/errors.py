@@ -1,0 +1,59 @@
+"""The one exception tree of fashionseg.
+
+Every error a user can cause or meet is a `FashionsegError` whose message is one sentence that names the file
+and says what to do. The command line prints that sentence and exits with `exit_code`; nothing else in the
+library knows about exit codes.
+"""
+
+
+class FashionsegError(Exception):
+    """Root of all errors raised on purpose by fashionseg."""
+
+    exit_code = 1
+
+
+class ModelError(FashionsegError):
+    """A model file is missing, damaged, of a newer format, or not one of ours."""
+
+
+class DeviceError(FashionsegError):
+    """The device asked for is not there or cannot be used."""
+
+
+class OutOfMemoryError(DeviceError):
+    """The backend could not allocate memory for a batch; a smaller batch may fit."""
+
+
+class MediaError(FashionsegError):
+    """A photo or video cannot be found, opened or decoded. It costs itself only: the run goes on."""
+
+
+class OutputError(FashionsegError):
+    """The output cannot be written: disk full, folder removed, read-only, or used by another run."""
+
+
+class DataError(FashionsegError):
+    """A data set or an annotation file is missing, damaged or inconsistent."""
+
+
+class ExportError(FashionsegError):
+    """A checkpoint cannot be turned into a model file."""
+
+
+class TrainingError(FashionsegError):
+    """Training cannot start or go on."""
+
+
+class QualityError(FashionsegError):
+    """A check of quality failed: parity after export, `--require` in evaluate or bench."""
+
+    exit_code = 4
+
+
+class MissingExtraError(FashionsegError):
+    """An optional dependency is not installed; the message holds the command that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'fashionseg[{extra}]'")
+        self.package = package
+        self.extra = extra
