@@ -56,7 +56,9 @@ TOLERANCE = 1e-6
 def generated_set(photos: int, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ground truth (a COCO document) and predictions (a COCO results list) made up from a seed."""
     rng = np.random.default_rng(seed)
-    images, annotations, results = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for image_id in range(1, photos + 1):
         images.append({"id": image_id, "file_name": f"{image_id}.jpg", "height": SIDE_HW[0], "width": SIDE_HW[1]})
         outlines = [_outline(rng) for _ in range(rng.integers(1, 4))]
@@ -76,7 +78,8 @@ def _outline(rng: np.random.Generator) -> NDArray[np.float64]:
     centre = rng.uniform(radius, np.array(SIDE_HW[::-1]) - radius)
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     wobble = rng.uniform(0.75, 1.0, 24)
-    return centre + radius * wobble[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    outline: NDArray[np.float64] = centre + radius * wobble[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return outline
 
 
 def _annotation(number: int, image_id: int, category: int, outline: NDArray[np.float64]) -> dict[str, Any]:
