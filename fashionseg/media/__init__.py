@@ -1,0 +1,1 @@
+"""Photos and videos: finding them, decoding them upright, encoding them."""
