@@ -1,0 +1,155 @@
+"""Runs a model file with ONNX Runtime, on the CPU or on an NVIDIA GPU through CUDA.
+
+Knows ONNX Runtime's sessions, providers and bindings. Knows nothing about pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fashionseg.backends import RawBatch
+from fashionseg.errors import DeviceError, FashionsegError, ModelError, OutOfMemoryError
+from fashionseg.model import INPUTS, OUTPUTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fashionseg.model import ModelFile
+
+_OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "bad allocation", "alloc_failed")
+
+
+class OnnxRuntimeBackend:
+    """A `Backend` (see `fashionseg.backends`) over one ONNX Runtime session.
+
+    Make one with `on_cpu` or `on_cuda`.
+    """
+
+    def __init__(self, model: ModelFile, session: Any, device: str, description: str) -> None:
+        self.spec = model.spec
+        self.device = device
+        self.description = description
+        self._where = str(model.path)
+        self._session = session
+
+    @classmethod
+    def on_cpu(cls, model: ModelFile, threads: int | None = None) -> OnnxRuntimeBackend:
+        """Load onto the CPU with `threads` threads (default: the cores this process may use).
+
+        Raises:
+            ModelError: ONNX Runtime cannot load the file.
+        """
+        import onnxruntime
+
+        count = threads or usable_cores()
+        options = _session_options(onnxruntime)
+        options.intra_op_num_threads = count
+        # Spinning threads take the cores that decoding, drawing and encoding need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = _create_session(onnxruntime, model, options, ["CPUExecutionProvider"])
+        plural = "s" if count > 1 else ""
+        return cls(model, session, "cpu", f"ONNX Runtime {onnxruntime.__version__}, CPU, {count} thread{plural}")
+
+    @classmethod
+    def on_cuda(cls, model: ModelFile, index: int = 0) -> OnnxRuntimeBackend:
+        """Load onto GPU number `index`.
+
+        Raises:
+            DeviceError: CUDA, cuDNN or the GPU is missing. Never a session that runs on the CPU instead.
+            ModelError: ONNX Runtime cannot load the file.
+        """
+        import onnxruntime
+
+        _preload_cuda(onnxruntime)
+        options = _session_options(onnxruntime)
+        # RoiAlign reads its batch indices on the host, and shapes are computed there: the CPU provider stays.
+        providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+        session = _create_session(onnxruntime, model, options, providers)
+        if "CUDAExecutionProvider" not in session.get_providers():
+            raise DeviceError(
+                f"device cuda:{index} was asked for, but ONNX Runtime cannot use it (CUDA or cuDNN is missing or too "
+                "old); see `fashionseg doctor`, or install them with: pip install 'fashionseg[cuda]'"
+            )
+        return cls(model, session, f"cuda:{index}", f"ONNX Runtime {onnxruntime.__version__}, CUDA GPU {index}")
+
+    def run(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> RawBatch:
+        """See `Backend.run`."""
+        if self._session is None:
+            raise FashionsegError("the backend is closed")
+        feeds = dict(zip(INPUTS, (images, image_sizes), strict=True))
+        try:
+            outputs = self._run_cpu(feeds) if self.device == "cpu" else self._run_bound(feeds)
+        except FashionsegError:
+            raise
+        except Exception as error:
+            raise self._explained(error, images.shape) from error
+        return RawBatch(**dict(zip(OUTPUTS, outputs, strict=True)))
+
+    def _run_cpu(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        outputs: list[NDArray[Any]] = self._session.run(list(OUTPUTS), feeds)
+        return outputs
+
+    def _run_bound(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Inputs copied to the device once, outputs once back."""
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name in OUTPUTS:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        outputs: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return outputs
+
+    def _explained(self, error: Exception, shape: tuple[int, ...]) -> FashionsegError:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+            return OutOfMemoryError(
+                f"{self.device} has not enough memory for a batch of {shape[0]} pictures of {shape[2]} x {shape[1]} "
+                "pixels; use a smaller --batch"
+            )
+        return FashionsegError(f"ONNX Runtime failed to run {self._where} on {self.device}: {text}")
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+    def __enter__(self) -> OnnxRuntimeBackend:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _session_options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors arrive as exceptions, and say more there
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    return options
+
+
+def _create_session(onnxruntime: Any, model: ModelFile, options: Any, providers: list[Any]) -> Any:
+    try:
+        return onnxruntime.InferenceSession(model.data, options, providers=providers)
+    except Exception as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"ONNX Runtime cannot load {model.path}: {text}") from error
+
+
+def _preload_cuda(onnxruntime: Any) -> None:
+    """Load the CUDA and cuDNN libraries that pip installed; what fails shows when the session is made."""
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            "the ONNX Runtime installed here has no CUDA support: uninstall onnxruntime and install onnxruntime-gpu"
+        )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints advice of its own
+        onnxruntime.preload_dlls()

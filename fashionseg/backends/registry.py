@@ -1,0 +1,127 @@
+"""Which backend runs a model on which device: `open_backend`.
+
+Knows device names and what this machine has. A device that is asked for and cannot be had is an error that says what is
+missing; only `auto` chooses by itself, and it says so when it passes over a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fashionseg.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fashionseg.backends import Backend
+    from fashionseg.model import ModelFile
+
+DEVICE_KINDS = ("auto", "cpu", "cuda", "trt")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device by name.
+
+    Attributes:
+        kind: "auto", "cpu", "cuda" (ONNX Runtime on an NVIDIA GPU) or "trt" (TensorRT).
+        index: which GPU, from 0; 0 for "cpu" and "auto".
+    """
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.index}" if self.kind in ("cuda", "trt") else self.kind
+
+
+def parse_device(text: str) -> Device:
+    """A device from "auto", "cpu", "cuda", "cuda:1", "trt", "trt:1", or "0" (which means "cuda:0").
+
+    Raises:
+        ValueError: none of these.
+    """
+    if text.isascii() and text.isdigit():
+        return Device("cuda", int(text))
+    match = re.fullmatch(r"(auto|cpu|cuda|trt)(?::(\d{1,3}))?", text)
+    if not match or (match[2] and match[1] in ("auto", "cpu")):
+        raise ValueError(f"{text!r} is not a device: use auto, cpu, cuda, cuda:1, trt or trt:1")
+    return Device(match[1], int(match[2] or 0))
+
+
+def gpu_present() -> bool:
+    """Whether this machine shows an NVIDIA GPU, usable or not."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or _nvidia_on_windows()
+
+
+def _nvidia_on_windows() -> bool:
+    return Path("C:/Windows/System32/nvcuda.dll").exists()
+
+
+def open_backend(
+    model: ModelFile,
+    device: str | Device = "auto",
+    *,
+    threads: int | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Backend:
+    """Load `model` onto a device.
+
+    Args:
+        model: a verified model file.
+        device: see `parse_device`; "auto" takes a GPU where one works, else the CPU.
+        threads: of the CPU; None lets the backend choose.
+        note: receives one line when "auto" passes over a GPU that is present but cannot be used.
+
+    Raises:
+        DeviceError: the device is not there or cannot be used.
+        ModelError: the device cannot load the model.
+    """
+    wanted = parse_device(device) if isinstance(device, str) else device
+    if wanted.kind != "auto":
+        return _OPENERS[wanted.kind](model, wanted.index, threads)
+    if gpu_present():
+        try:
+            return _OPENERS["cuda"](model, 0, threads)
+        except DeviceError as error:
+            if note:
+                note(f"a GPU is present but not used: {error}")
+    return _OPENERS["cpu"](model, 0, threads)
+
+
+def _open_cpu(model: ModelFile, index: int, threads: int | None) -> Backend:
+    from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend.on_cpu(model, threads)
+
+
+def _open_cuda(model: ModelFile, index: int, threads: int | None) -> Backend:
+    if not gpu_present():
+        raise DeviceError(
+            f"device cuda:{index} was asked for, but this machine shows no NVIDIA GPU; use --device cpu, "
+            "or see `fashionseg doctor`"
+        )
+    from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend.on_cuda(model, index)
+
+
+def _open_trt(model: ModelFile, index: int, threads: int | None) -> Backend:
+    if not gpu_present():
+        raise DeviceError(
+            f"device trt:{index} was asked for, but this machine shows no NVIDIA GPU; use --device cpu, "
+            "or see `fashionseg doctor`"
+        )
+    raise DeviceError(
+        f"device trt:{index} was asked for, but this release runs models through ONNX Runtime alone; use --device cuda"
+    )
+
+
+_OPENERS: dict[str, Callable[[ModelFile, int, int | None], Backend]] = {
+    "cpu": _open_cpu,
+    "cuda": _open_cuda,
+    "trt": _open_trt,
+}
