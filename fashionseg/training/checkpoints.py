@@ -1,0 +1,204 @@
+"""Checkpoints: written beside and renamed, read without running what is in them.
+
+Knows files of weights: Detectron2's `.pth` and `.pkl`, model-zoo names, URLs. Knows nothing about steps or data.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from detectron2 import model_zoo
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
+
+from fashionseg.errors import TrainingError
+
+_SAFE_GLOBALS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+}
+"""All that a pickled table of arrays needs; anything else in a `.pkl` is refused."""
+
+
+class SafeCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
+    """Detectron2's checkpointer; a file appears whole or not at all, and no pickle may run code.
+
+    Attributes:
+        last_good: the newest checkpoint written or read, for messages.
+    """
+
+    def __init__(self, model: Any, folder: Path, *, trust: bool = False, **checkpointables: Any) -> None:
+        super().__init__(model, str(folder), **checkpointables)
+        self._trust = trust
+        self.last_good: Path | None = None
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write `name`.pth with model, checkpointables and `kwargs`, and remember it as the newest.
+
+        Raises:
+            TrainingError: the file cannot be written.
+        """
+        if not self.save_to_disk:
+            return
+        state = {key: value.state_dict() for key, value in self.checkpointables.items()}
+        path = Path(self.save_dir) / f"{name}.pth"
+        write_checkpoint(path, {"model": self.model.state_dict(), **state, **kwargs}, self.last_good)
+        self.tag_last_checkpoint(path.name)
+        self.last_good = path
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Remember a file name in `last_checkpoint`."""
+        beside = Path(self.save_dir) / ".last_checkpoint.part"
+        beside.write_text(last_filename_basename, encoding="utf-8")
+        beside.replace(Path(self.save_dir) / "last_checkpoint")
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if self._trust:
+            loaded: dict[str, Any] = super()._load_file(filename)
+            return loaded
+        if filename.endswith(".pkl"):
+            return _read_pickle(Path(filename))
+        return read_checkpoint(Path(filename))
+
+
+def write_checkpoint(path: Path, content: dict[str, Any], last_good: Path | None) -> None:
+    """Write a checkpoint beside, flush and rename it.
+
+    Raises:
+        TrainingError: disk full or not writable; `last_good` is named.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:
+        beside.unlink(missing_ok=True)
+        raise TrainingError(f"cannot write the checkpoint {path} ({_reason(error)}); {kept(last_good)}") from error
+
+
+def kept(last_good: Path | None) -> str:
+    """What is left after a failure, for the end of a message."""
+    if last_good is None:
+        return "no checkpoint was written before"
+    return f"the last good checkpoint is {last_good}; go on with --resume"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A `.pth` file with tensors and plain values alone; a bare table of weights is wrapped as {"model": ...}.
+
+    Raises:
+        TrainingError: missing, damaged, no checkpoint, or one that would run code.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"checkpoint not found: {path}") from None
+    except pickle.UnpicklingError as error:
+        raise TrainingError(
+            f"{path} holds more than weights, or is damaged; if you trust where it comes from, use --trust"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise TrainingError(f"{path} is not a checkpoint: {_reason(error)}") from error
+    return _with_model(content, path)
+
+
+def locate_weights(name: str) -> str:
+    """Path or URL of starting weights.
+
+    Args:
+        name: "none" (random weights), "default" (the embedded model's), a file, a URL, `detectron2://...`, or a
+            name of Detectron2's model zoo such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.
+
+    Returns:
+        What Detectron2's checkpointer loads; "" for none.
+
+    Raises:
+        TrainingError: no such weights.
+    """
+    if name == "none":
+        return ""
+    if name == "default":
+        return str(_default_weights())
+    if Path(name).is_file() or "://" in name:
+        return name
+    try:
+        url: str = model_zoo.get_checkpoint_url(name.removesuffix(".yaml") + ".yaml")
+    except RuntimeError:
+        raise TrainingError(
+            f"no weights {name!r}: neither a file, a URL, nor a name of Detectron2's model zoo"
+        ) from None
+    return url
+
+
+def fetch_weights(source: str) -> str:
+    """The local path of weights from `locate_weights`, downloaded if need be.
+
+    Raises:
+        TrainingError: the download failed.
+    """
+    try:
+        path: str = PathManager.get_local_path(source) if source else ""
+    except Exception as error:
+        raise TrainingError(f"cannot fetch the weights {source}: {_reason(error)}") from error
+    return path
+
+
+def _default_weights() -> Path:
+    from fashionseg.model import default_model_path
+
+    path = default_model_path().with_suffix(".pth")
+    if not path.is_file():
+        raise TrainingError(f"the embedded weights {path} are not installed: use --weights none or a file")
+    return path
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    """A model-zoo `.pkl`, in the form `DetectionCheckpointer` wants: only arrays can be inside."""
+    try:
+        with path.open("rb") as stream:
+            content = _ArrayUnpickler(stream, encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError, OSError) as error:
+        raise TrainingError(f"{path} is not a checkpoint of arrays: {_reason(error)}") from error
+    content = _with_model(content, path, key="blobs" if isinstance(content, dict) and "blobs" in content else "model")
+    if "__author__" in content:
+        return content
+    weights = {k: v for k, v in content["model"].items() if not k.endswith("_momentum")}
+    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def __init__(self, stream: IO[bytes], *, encoding: str) -> None:
+        super().__init__(stream, encoding=encoding)
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _SAFE_GLOBALS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}; if you trust where it comes from, use --trust")
+        return super().find_class(module, name)
+
+
+def _with_model(content: Any, path: Path, key: str = "model") -> dict[str, Any]:
+    if not isinstance(content, dict) or not content:
+        raise TrainingError(f"{path} is not a checkpoint: it holds no weights")
+    wrapped = dict(content) if "model" in content else {"model": content.get(key, content)}
+    if not isinstance(wrapped["model"], dict) or not any(hasattr(v, "shape") for v in wrapped["model"].values()):
+        raise TrainingError(f"{path} is not a checkpoint: it holds no weights")
+    return wrapped
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,191 @@
+"""Hooks of the training loop: seeds, averages, validation with early stopping, checkpoints, metrics.csv.
+
+Knows Detectron2's hook protocol. Knows nothing about how loaders, models or optimisers are built, or about screens.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from typing import IO, TYPE_CHECKING, Any
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+from fvcore.common.checkpoint import PeriodicCheckpointer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fashionseg.training.checkpoints import SafeCheckpointer
+    from fashionseg.training.ema import ExponentialAverage
+
+_SEED_STRIDE = 1_000_003
+
+
+class EarlyStop(Exception):
+    """Validation has not become better for long enough."""
+
+
+class StepSeed(HookBase):  # type: ignore[misc]
+    """Seeds torch before each step from seed, rank and step, so that a resumed run draws the same numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def before_step(self) -> None:
+        """Seed this step."""
+        torch.manual_seed((self._seed * _SEED_STRIDE + self.trainer.iter) * 1009 + comm.get_rank())
+
+
+class UpdateAverage(HookBase):  # type: ignore[misc]
+    """Keeps the exponential average of the weights."""
+
+    def __init__(self, average: ExponentialAverage) -> None:
+        self._average = average
+
+    def after_step(self) -> None:
+        """Take this step in."""
+        self._average.update()
+
+
+class Validate(HookBase):  # type: ignore[misc]
+    """Measures every so often and at the end, keeps the best weights, and stops early.
+
+    Attributes:
+        best: highest value of the metric so far, in points; None before the first measurement.
+        best_step: number of steps after which it was reached.
+        best_figures: all figures measured then.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[], dict[str, float]],
+        save_best: Callable[[], None],
+        metric: str,
+        period: int,
+        patience: int,
+    ) -> None:
+        self._measure, self._save_best = measure, save_best
+        self._metric, self._period, self._patience = metric, period, patience
+        self.best: float | None = None
+        self.best_step = 0
+        self.best_figures: dict[str, float] = {}
+        self._without_gain = 0
+
+    def after_step(self) -> None:
+        """Measure if it is time.
+
+        Raises:
+            EarlyStop: `patience` measurements in a row brought nothing.
+        """
+        done = self.trainer.iter + 1
+        if done != self.trainer.max_iter and (not self._period or done % self._period):
+            return
+        figures = self._measure()
+        self.trainer.storage.put_scalars(smoothing_hint=False, **figures)
+        value = figures.get(self._metric, math.nan)
+        if math.isfinite(value) and (self.best is None or value > self.best):
+            self.best, self.best_step, self._without_gain = value, done, 0
+            self.best_figures = figures
+            self._save_best()
+        else:
+            self._without_gain += 1
+        if self._patience and self._without_gain >= self._patience and done != self.trainer.max_iter:
+            raise EarlyStop
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "without_gain": self._without_gain,
+            "figures": self.best_figures,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.best, self.best_step = state["best"], state["best_step"]
+        self._without_gain, self.best_figures = state["without_gain"], state["figures"]
+
+
+class Checkpoint(HookBase):  # type: ignore[misc]
+    """Writes a checkpoint every `period` steps and after the last one; keeps the newest few."""
+
+    def __init__(self, checkpointer: SafeCheckpointer, period: int, keep: int) -> None:
+        self._writer = PeriodicCheckpointer(checkpointer, period, max_to_keep=keep or None)
+        self._folder = checkpointer.save_dir
+
+    def before_train(self) -> None:
+        """Take the checkpoints of an earlier part of the run into account."""
+        from pathlib import Path
+
+        self._writer.recent_checkpoints = sorted(str(p) for p in Path(self._folder).glob("model_[0-9]*.pth"))
+
+    def after_step(self) -> None:
+        """Write if it is time."""
+        step = self.trainer.iter
+        if step + 1 == self.trainer.max_iter and (step + 1) % self._writer.period:
+            self._writer.save(f"model_{step:07d}", iteration=step)
+        elif comm.is_main_process():
+            self._writer.step(step)
+
+
+class MetricsCsv(HookBase):  # type: ignore[misc]
+    """One row a step in `metrics.csv`: step, learning rate, losses, times, and figures of validation where measured.
+
+    A row is on disk when its step is over. Rows that a resumed run does again are dropped first.
+    """
+
+    FIGURES = tuple(f"{task}/{figure}" for task in ("bbox", "segm") for figure in ("AP", "AP50", "AP75"))
+
+    def __init__(self, path: Path, photos_per_step: int) -> None:
+        self._path, self._photos = path, photos_per_step
+        self._columns: list[str] = []
+        self._stream: IO[str] | None = None
+
+    def before_train(self) -> None:
+        """Drop the rows after the step the run goes on from."""
+        if not self._path.is_file():
+            return
+        with self._path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows = [
+                row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= self.trainer.start_iter
+            ]
+            self._columns = list(reader.fieldnames or [])
+        if not rows:
+            self._columns = []
+        beside = self._path.with_name(f".{self._path.name}.part")
+        with beside.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self._columns)
+            if rows:
+                writer.writeheader()
+            writer.writerows(rows)
+        beside.replace(self._path)
+
+    def after_step(self) -> None:
+        """Write this step's row."""
+        step = self.trainer.iter
+        latest = {name: value for name, (value, at) in self.trainer.storage.latest().items() if at == step}
+        if self._stream is None:
+            losses = sorted(name for name in latest if name.startswith("loss_"))
+            self._columns = self._columns or ["step", "lr", "total_loss", *losses, "photos_per_second", *self.FIGURES]
+            fresh = not self._path.is_file() or self._path.stat().st_size == 0
+            self._stream = self._path.open("a", newline="", encoding="utf-8", buffering=1)
+            if fresh:
+                csv.writer(self._stream).writerow(self._columns)
+        if len(losses := [n for n in latest if n.startswith("loss_")]) == 1:
+            latest.setdefault("total_loss", latest[losses[0]])
+        latest |= {"step": step + 1, "photos_per_second": self._photos / max(latest.get("time", math.inf), 1e-9)}
+        csv.writer(self._stream).writerow([_cell(latest.get(column)) for column in self._columns])
+
+    def after_train(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"

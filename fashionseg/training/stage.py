@@ -1,0 +1,159 @@
+"""One stage of training: optimiser, schedule and hooks around Detectron2's trainer, from any step on.
+
+Knows how a network, a loader and a folder become trained weights. Knows nothing about recipes' files, data files
+or the network's inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from detectron2.engine import AMPTrainer, SimpleTrainer, create_ddp_model, hooks
+from detectron2.solver import build_lr_scheduler, build_optimizer, get_default_optimizer_params
+from detectron2.solver.build import maybe_add_gradient_clipping
+from detectron2.utils import comm
+from detectron2.utils.events import TensorboardXWriter
+
+from fashionseg.errors import TrainingError
+from fashionseg.training.checkpoints import SafeCheckpointer, kept
+from fashionseg.training.ema import ExponentialAverage
+from fashionseg.training.hooks import Checkpoint, EarlyStop, MetricsCsv, StepSeed, UpdateAverage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+_TENSORBOARD_PERIOD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage is made of.
+
+    Attributes:
+        network: module whose forward pass takes a batch and gives losses by name.
+        saved: the module whose weights are saved under "model" (part of `network`, or it).
+        averaged: the module whose weights are averaged (part of `network`, or it).
+        cfg: Detectron2 config; its `SOLVER.*` rules this stage.
+        optimizer: "sgd" or "adamw".
+        backbone_factor: learning rate of the backbone relative to the rest ("adamw").
+        ema_decay: of the weights' average; 0 for none.
+        loader: gives the batches from a step on.
+        folder: where checkpoints, metrics and events go.
+        keep: periodic checkpoints to keep; 0 keeps all.
+        float16: train in float16 with a gradient scaler (GPUs without bfloat16).
+        extra: more checkpointable parts by name.
+    """
+
+    network: torch.nn.Module
+    saved: torch.nn.Module
+    averaged: torch.nn.Module
+    cfg: Any
+    optimizer: str
+    backbone_factor: float
+    ema_decay: float
+    loader: Callable[[int], Iterable[Any]]
+    folder: Path
+    keep: int
+    float16: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class StageRun:
+    """A stage that is ready to run, or has run.
+
+    Attributes:
+        trainer: Detectron2's.
+        checkpointer: writes and reads its checkpoints.
+        average: of the weights, or None.
+        start: the step it begins with; > 0 after a resume.
+        stopped_early: whether validation ended it.
+    """
+
+    trainer: Any
+    checkpointer: SafeCheckpointer
+    average: ExponentialAverage | None
+    start: int = 0
+    stopped_early: bool = False
+
+
+def prepare(stage: Stage, resume: bool, more_hooks: Callable[[StageRun], list[Any]]) -> StageRun:
+    """Build trainer, optimiser, schedule and hooks, and go back to the newest checkpoint if asked to."""
+    cfg = stage.cfg
+    optimizer = _optimizer(stage)
+    average = ExponentialAverage(stage.averaged, stage.ema_decay) if stage.ema_decay else None
+    kind = AMPTrainer if stage.float16 else SimpleTrainer
+    trainer = kind(create_ddp_model(stage.network, broadcast_buffers=False), [], optimizer)
+    trainer.scheduler = build_lr_scheduler(cfg, optimizer)
+    parts = {"trainer": trainer, **({"ema": average} if average else {}), **stage.extra}
+    run = StageRun(trainer, SafeCheckpointer(stage.saved, stage.folder, **parts), average)
+    trainer.register_hooks([StepSeed(cfg.SEED), hooks.IterationTimer()])
+    if average:
+        trainer.register_hooks([UpdateAverage(average)])
+    trainer.register_hooks([hooks.LRScheduler(), *more_hooks(run)])
+    if comm.is_main_process():
+        trainer.register_hooks(_recorders(stage))
+    trainer.register_hooks([Checkpoint(run.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, stage.keep)])
+    if resume and run.checkpointer.has_checkpoint():
+        newest = run.checkpointer.get_checkpoint_file()
+        run.start = int(run.checkpointer.load(newest)["iteration"]) + 1
+        run.checkpointer.last_good = stage.folder / newest.rsplit("/", 1)[-1]
+    trainer.reset_data_loader(lambda: stage.loader(run.start))
+    return run
+
+
+def execute(run: StageRun, steps: int) -> None:
+    """Train up to `steps`, or until validation ends it.
+
+    Raises:
+        TrainingError: the loss is no number, or memory is full; the last good checkpoint is named.
+    """
+    left = kept(run.checkpointer.last_good)
+    try:
+        run.trainer.train(run.start, steps)
+    except EarlyStop:
+        run.stopped_early = True
+    except FloatingPointError as error:
+        left = kept(run.checkpointer.last_good)
+        raise TrainingError(
+            f"the loss is no longer a number at step {run.trainer.iter + 1}: lower SOLVER.BASE_LR; {left}"
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        left = kept(run.checkpointer.last_good)
+        raise TrainingError(
+            f"out of memory at step {run.trainer.iter + 1}: lower SOLVER.IMS_PER_BATCH or the photo size; {left}"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "not enough memory" in text or "can't allocate memory" in text or "out of memory" in text
+
+
+def _optimizer(stage: Stage) -> torch.optim.Optimizer:
+    solver = stage.cfg.SOLVER
+    if stage.optimizer == "sgd":
+        plain: torch.optim.Optimizer = build_optimizer(stage.cfg, stage.network)
+        return plain
+    groups = get_default_optimizer_params(
+        stage.network,
+        base_lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        lr_factor_func=lambda name: stage.backbone_factor if "backbone." in name else 1.0,
+    )
+    kind = maybe_add_gradient_clipping(stage.cfg, torch.optim.AdamW)
+    adamw: torch.optim.Optimizer = kind(groups, lr=solver.BASE_LR)
+    return adamw
+
+
+def _recorders(stage: Stage) -> list[Any]:
+    events = hooks.PeriodicWriter([TensorboardXWriter(str(stage.folder))], period=_TENSORBOARD_PERIOD)
+    return [MetricsCsv(stage.folder / "metrics.csv", stage.cfg.SOLVER.IMS_PER_BATCH), events]
