@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
@@ -264,6 +265,32 @@ def parse_onnx(data: bytes, where: str) -> onnx.ModelProto:
             f"{where} keeps weights ({outside.name}) in another file; fashionseg models hold everything in one"
         )
     return proto
+
+
+def describe(model: ModelFile) -> dict[str, Any]:
+    """What a model file says about itself, for people and for JSON: metadata, tensors, size, operators."""
+    import onnx
+
+    proto = parse_onnx(model.data, str(model.path))
+    graph = proto.graph
+    weights = [tensor for tensor in graph.initializer if len(tensor.dims) > 1]
+    return {
+        "file": str(model.path),
+        "bytes": len(model.data),
+        "sha256": model.sha256,
+        **asdict(model.spec),
+        "opset": max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0),
+        "nodes": len(graph.node),
+        "parameters": sum(math.prod(tensor.dims) for tensor in weights),
+        "inputs": {value.name: _shape_text(value, onnx) for value in graph.input},
+        "outputs": {value.name: _shape_text(value, onnx) for value in graph.output},
+    }
+
+
+def _shape_text(value: Any, onnx: Any) -> str:
+    tensor = value.type.tensor_type
+    sides = [str(dim.dim_param or dim.dim_value or "?") for dim in tensor.shape.dim]
+    return f"{onnx.TensorProto.DataType.Name(tensor.elem_type).lower()} [{', '.join(sides)}]"
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -46,7 +46,7 @@ def make_plan(arguments: Sequence[str | Path], root: Path) -> Plan:
         source = taken.get(os.path.realpath(root / name))
         if source is not None:
             raise OutputError(f"the output {root / name} would overwrite the source {source.path}; choose another -o")
-    failures = tuple(Failure(str(problem.path), problem.reason) for problem in found.problems)
+    failures = tuple(Failure(str(problem.path), str(problem)) for problem in found.problems)
     return Plan(tuple(found.sources), tuple(outputs), failures, root)
 
 

@@ -1,0 +1,5 @@
+"""`python -m fashionseg`."""
+
+from fashionseg.cli.main import main
+
+main()

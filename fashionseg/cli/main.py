@@ -1,0 +1,124 @@
+"""The group `fashionseg`: finds commands, turns errors into one line and an exit code.
+
+Importing this module loads click alone; the module of a command is imported when it is called: `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from fashionseg._version import __version__
+
+COMMANDS = {
+    "segment": "Segment clothing in photos and video.",
+    "train": "Train or fine-tune a Mask R-CNN with Detectron2.",
+    "evaluate": "Measure a model or predictions against a COCO data set.",
+    "export": "Turn a Detectron2 checkpoint into an ONNX model file.",
+    "data": "Convert, split, check, draw and generate data sets.",
+    "info": "Show what a model file says about itself.",
+    "doctor": "Say what this machine can run, and what to install for more.",
+    "completion": "Print the shell completion script.",
+}
+"""Each command with its short help; its module is `fashionseg.cli.NAME`, its function there NAME too."""
+
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"fashionseg.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FASHIONSEG"},
+    epilog="Every option can also come from the environment: FASHIONSEG_SEGMENT_CONF=0.4 stands for "
+    "`segment --conf 0.4`.",
+)
+@click.version_option(__version__, prog_name="fashionseg")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Segment clothing in photos and video.
+
+    \b
+    fashionseg segment video.mp4            outline every garment; video with sound, COCO file
+    fashionseg segment photos/ -o out       a folder, as long as it takes; the same command resumes it
+    fashionseg export model_final.pth       Detectron2 checkpoint to ONNX
+    fashionseg doctor                       what this machine can run
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(words, debug="--debug" in words or bool(os.environ.get("FASHIONSEG_DEBUG"))))
+
+
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Run the command line; returns its exit code (see `docs` of the README: 0, 1, 2, 3, 4, 130)."""
+    from fashionseg.errors import FashionsegError
+
+    try:
+        result: Any = cli.main(args=arguments, prog_name="fashionseg", standalone_mode=False)
+        _flush_stdout()
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("stopped")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except FashionsegError as error:
+        if debug:
+            raise
+        _say(f"error: {error}")
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        _say(f"internal error: {type(error).__name__}: {error} (run it with `fashionseg --debug ...` and report this)")
+        return 1
+
+
+def _say(message: str) -> None:
+    try:
+        click.echo(f"fashionseg: {message}", err=True)
+    except OSError:
+        return  # nobody listens
+
+
+def _flush_stdout() -> None:
+    """Meet a closed pipe here, where it can be handled, and not while Python shuts down."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+
+
+def _silence_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
