@@ -48,7 +48,7 @@ def examine() -> list[Finding]:
 def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
-    except Exception as error:  # a broken installation is a finding
+    except Exception as error:  # noqa: BLE001 - a broken installation is a finding
         return [Finding(check.__name__.strip("_").replace("_", " "), False, f"{type(error).__name__}: {error}")]
 
 

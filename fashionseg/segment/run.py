@@ -242,7 +242,15 @@ class Run:
     def _infer(self, prepared: Iterable[Any]) -> Iterator[Any]:
         with self._open(self._model) as backend:
             self._summary.backend = backend.description
-            yield from infer(prepared, _Timed(backend, self._timings), self._batch, self._reporter.note)
+            timed = _Timed(backend, self._timings)
+            yield from infer(self._until_stopped(prepared), timed, self._batch, self._reporter.note)
+
+    def _until_stopped(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items until a stop is asked for: what the model has begun is finished, nothing more is begun."""
+        for item in items:
+            if self._stop.is_set():
+                return
+            yield item
 
     # draw
 

@@ -1,0 +1,102 @@
+"""Batching: order, blocks, sizes, memory, scaling back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stubs
+
+from fashionseg.errors import OutOfMemoryError
+from fashionseg.inference import Inferred, Prepared, detections_of, infer, prepare_frame
+from fashionseg.media.frame import Frame, Source
+
+
+def prepared(images, blocks=None):
+    spec = stubs.spec()
+    for index, image in enumerate(images):
+        frame = Frame(image, Source(index, Path(f"{index}.png"), f"{index}.png", "photo"), index)
+        yield prepare_frame(frame, spec, blocks[index] if blocks else 0, tag=index)
+
+
+def test_results_come_in_order_whatever_the_sizes():
+    images = [stubs.picture((80, 64) if n % 3 else (64, 120), seed=n) for n in range(20)]
+    backend = stubs.StubBackend(stubs.spec())
+    found = list(infer(prepared(images), backend, batch=4))
+    assert [item.tag for item in found] == list(range(20))
+    alone = [next(infer(prepared([image]), backend, 1)) for image in images]
+    for one, other in zip(found, alone, strict=True):
+        assert np.array_equal(one.detections.boxes, other.detections.boxes)
+        assert np.array_equal(one.detections.scores, other.detections.scores)
+
+
+def test_only_pictures_of_one_padded_size_and_block_share_a_batch():
+    images = [stubs.picture((80, 64)), stubs.picture((64, 120)), stubs.picture((80, 64)), stubs.picture((80, 64))]
+    backend = stubs.StubBackend(stubs.spec())
+    assert len(list(infer(prepared(images, blocks=[0, 0, 0, 1]), backend, batch=8))) == 4
+    assert [shape[0] for shape in backend.batches] == [2, 1, 1]
+
+
+def test_batches_do_not_exceed_the_limit():
+    backend = stubs.StubBackend(stubs.spec())
+    assert len(list(infer(prepared([stubs.picture(seed=n) for n in range(10)]), backend, batch=4))) == 10
+    assert [shape[0] for shape in backend.batches] == [4, 4, 2]
+
+
+def test_other_items_pass_at_their_place():
+    items = [*prepared([stubs.picture(seed=0)]), "mark", *prepared([stubs.picture(seed=1)])]
+    kinds = [type(item).__name__ for item in infer(iter(items), stubs.StubBackend(stubs.spec()), batch=2)]
+    assert kinds == ["Inferred", "str", "Inferred"]
+
+
+def test_nothing_in_nothing_out():
+    assert list(infer(iter(()), stubs.StubBackend(stubs.spec()), batch=4)) == []
+
+
+def test_out_of_memory_halves_the_batch_and_says_so():
+    def fail(number, images):
+        if len(images) > 2:
+            raise OutOfMemoryError("too large")
+
+    notes = []
+    backend = stubs.StubBackend(stubs.spec(), fail)
+    found = list(infer(prepared([stubs.picture(seed=n) for n in range(9)]), backend, batch=8, note=notes.append))
+    assert [item.tag for item in found] == list(range(9))
+    assert len(notes) == 2, notes  # 8 -> 4 -> 2
+    assert max(shape[0] for shape in backend.batches[2:]) == 2
+
+
+def test_out_of_memory_with_one_picture_is_an_error():
+    def fail(number, images):
+        raise OutOfMemoryError("none left")
+
+    with pytest.raises(OutOfMemoryError):
+        list(infer(prepared([stubs.picture()]), stubs.StubBackend(stubs.spec(), fail), batch=4))
+
+
+def test_detections_are_scaled_to_the_original():
+    image = stubs.picture((320, 256))  # 4 x what the model sees: 80 x 64
+    item = next(infer(prepared([image]), stubs.StubBackend(stubs.spec()), 1))
+    assert isinstance(item, Inferred)
+    assert item.detections.size_hw == (320, 256)
+    shirt = item.detections.boxes[item.detections.labels.tolist().index(0)]
+    assert np.abs(shirt - [64, 40, 193, 159]).max() <= 5, shirt  # as drawn by stubs.picture
+
+
+def test_a_picture_without_detections():
+    item = next(infer(prepared([stubs.picture(shirt=False, trousers=False)]), stubs.StubBackend(stubs.spec()), 1))
+    assert len(item.detections) == 0
+    assert item.detections.masks.shape == (0, 28, 28)
+
+
+def test_padding_rows_are_cut():
+    raw = stubs.StubBackend(stubs.spec()).run(stubs.picture((96, 64))[None], np.array([[96, 64]], np.int32))
+    found = detections_of(raw, 0, (96, 64))
+    assert len(found) == 2
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_prepared_keeps_the_frame():
+    item = next(prepared([stubs.picture((160, 128))]))
+    assert isinstance(item, Prepared)
+    assert item.resized.shape == (80, 64, 3)
+    assert item.frame.size_hw == (160, 128)
