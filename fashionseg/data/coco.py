@@ -11,7 +11,6 @@ Knows nothing about pixels: drawing and decoding masks is `segmentation.py`; fil
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,8 @@ from fashionseg.data.records import (
     parse_image,
     parse_instance,
 )
-from fashionseg.errors import DataError, OutputError
+from fashionseg.errors import DataError
+from fashionseg.files import make_folder, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -163,26 +163,9 @@ def write_coco(data: CocoData, path: str | Path) -> None:
     document["images"] = [image.to_json() for image in data.images]
     document["annotations"] = [instance.to_json() for instance in data.instances]
     document["categories"] = [category.to_json() for category in data.categories]
-    write_text(Path(path), json.dumps(document, ensure_ascii=False, separators=(",", ":")))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its name, flush it to disk and rename it.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    path = Path(path)
+    make_folder(path.parent)
+    write_bytes(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _load(path: Path) -> dict[str, Any]:

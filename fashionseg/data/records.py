@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
+from fashionseg.errors import DataError
+from fashionseg.rle import text_to_counts
+
 MAX_SIDE = 65_500
 """Longest side of a photo in pixels: what JPEG can hold."""
 
@@ -261,46 +264,15 @@ def rle_problem(rle: dict[str, Any], size_hw: tuple[int, int]) -> str | None:
         return "a run-length encoding needs a size [height, width]"
     if tuple(size) != tuple(size_hw):
         return f"the mask is {size[1]}x{size[0]} pixels but its photo is {_wh(size_hw)}"
-    if isinstance(counts, str):
-        if len(counts) > MAX_POINTS * 10:
-            return "the run-length encoding is unreasonably long"
-        try:
-            counts = counts_from_string(counts)
-        except ValueError as error:
-            return str(error)
-    if not isinstance(counts, list) or not all(map(_is_int, counts)) or any(count < 0 for count in counts):
+    try:
+        lengths = text_to_counts(counts).tolist() if isinstance(counts, str) else counts
+    except DataError as error:
+        return str(error)
+    if not isinstance(lengths, list) or not all(map(_is_int, lengths)) or any(length < 0 for length in lengths):
         return "the counts of a run-length encoding are integers from 0"
-    if sum(counts) != size[0] * size[1]:
-        return f"the runs cover {sum(counts)} pixels, the photo has {size[0] * size[1]}"
+    if sum(lengths) != size[0] * size[1]:
+        return f"the runs cover {sum(lengths)} pixels, the photo has {size[0] * size[1]}"
     return None
-
-
-def counts_from_string(text: str) -> list[int]:
-    """Run lengths from COCO's compressed form (`rleFrString` in cocoapi's common/maskApi.c describes it).
-
-    Groups of 5 bits, least first, 48 added to make a character; bit 5 says that more follow, and the sign of a number
-    is bit 4 of its last group. From the fourth run on, each number is the difference to the run before the last.
-
-    Raises:
-        ValueError: a character no encoder writes, or an end in the middle of a number.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for byte in text.encode("latin-1", "replace"):
-        group = byte - 48
-        if not 0 <= group < 64 or shift > 60:
-            raise ValueError("the run-length encoding has a character that is not part of one")
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
-    if shift:
-        raise ValueError("the run-length encoding ends in the middle of a number")
-    return counts
 
 
 def _sticks_out(x0: float, y0: float, x1: float, y1: float, size_hw: tuple[int, int]) -> bool:

@@ -1,0 +1,123 @@
+"""Whole pictures: a background, some figures and a camera.
+
+Knows how many people stand where, what is cut off by the frame and how a lens and a sensor degrade a picture. Knows
+nothing about files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fashionseg.data.synth.backdrop import draw_backdrop
+from fashionseg.data.synth.canvas import Canvas, random_light
+from fashionseg.data.synth.figure import draw_figure
+from fashionseg.data.synth.people import random_person, random_pose
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+MIN_PIXELS = 0.0004
+"""Garments that show less of the picture than this share are not labelled: nobody could tell what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture and its labels.
+
+    Attributes:
+        image: uint8 [H, W, 3], BGR.
+        instances: (label, mask) of each labelled garment; label indexes `CLASS_NAMES`, mask is uint8 [H, W], 0 or 1.
+            Masks do not overlap.
+        kind: of background.
+    """
+
+    image: NDArray[np.uint8]
+    instances: list[tuple[int, NDArray[np.uint8]]]
+    kind: str
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    size_hw: tuple[int, int],
+    *,
+    people: int | None = None,
+    kind: str | None = None,
+    empty_share: float = 0.1,
+) -> Scene:
+    """Draw a picture.
+
+    Args:
+        rng: source of every choice: the same state gives the same picture.
+        size_hw: height and width in pixels.
+        people: how many; None draws 1 to 4, or nobody in `empty_share` of the pictures.
+        kind: of background, one of `backdrop.KINDS`; None for any.
+        empty_share: 0..1.
+    """
+    light = random_light(rng)
+    backdrop = draw_backdrop(rng, size_hw, kind)
+    canvas = Canvas(backdrop.image, light)
+    if people is None:
+        people = 0 if rng.random() < empty_share else int(rng.choice([1, 2, 3, 4], p=[0.62, 0.22, 0.10, 0.06]))
+    labels: list[int] = []
+    for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top):
+        draw_figure(canvas, random_person(rng), random_pose(rng), foot_xy, scale, labels)
+    return Scene(develop(canvas.image, rng), _instances(canvas, labels), backdrop.kind)
+
+
+def _places(
+    rng: np.random.Generator, people: int, size_hw: tuple[int, int], ground_top: float
+) -> list[tuple[tuple[float, float], float]]:
+    """Where feet stand and how many pixels tall each figure is, the farthest first."""
+    height, width = size_hw
+    found = []
+    for index in range(people):
+        share = float(rng.uniform(0.62, 0.96)) if people == 1 else float(rng.uniform(0.34, 0.92))
+        if rng.random() < 0.12:
+            share *= float(rng.uniform(1.2, 2.1))
+        scale = share * min(height, 2.2 * width)
+        nearness = np.clip((share - 0.3) / 0.65, 0, 1)
+        foot = ground_top + (height * 0.98 - ground_top) * (0.15 + 0.85 * nearness) + float(rng.normal(0, 0.02)) * height
+        foot = max(foot, 0.60 * scale + 0.05 * height) if share <= 1 else float(rng.uniform(0.9, 1.0)) * scale + 0.04 * height
+        slot = (index + 0.5) / people + float(rng.normal(0, 0.12))
+        found.append(((float(np.clip(slot, 0.04, 0.96)) * width, float(foot)), float(scale)))
+    return sorted(found, key=lambda place: place[1])
+
+
+def _instances(canvas: Canvas, labels: list[int]) -> list[tuple[int, NDArray[np.uint8]]]:
+    least = MIN_PIXELS * canvas.owner.size
+    found = []
+    for number, label in enumerate(labels):
+        mask = (canvas.owner == number).astype(np.uint8)
+        if np.count_nonzero(mask) >= least:
+            found.append((label, mask))
+    return found
+
+
+def develop(image: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What a camera makes of a scene in linear light: exposure, colour cast, blur, vignette, noise; uint8 BGR.
+
+    Nothing moves: masks stay exact.
+    """
+    height, width = image.shape[:2]
+    balance = np.array([1, 1, 1], np.float32) + rng.normal(0, 0.05, 3).astype(np.float32)
+    level = float(np.percentile(image[::4, ::4], 80))
+    picture = image * (balance * float(rng.uniform(0.42, 0.68)) / max(level, 0.12))
+    xs = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    picture *= (1 - float(rng.uniform(0, 0.22)) * (xs * xs + ys * ys))[..., None]
+    picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.35, 0.9)) * max(height / 640, 0.5))
+    picture += rng.standard_normal(picture.shape, dtype=np.float32) * (float(rng.uniform(0.002, 0.012)) * np.sqrt(picture.clip(0.01)))
+    return to_srgb(picture)
+
+
+def to_srgb(picture: Floats) -> NDArray[np.uint8]:
+    """Linear light to sRGB with a soft shoulder in the highlights, uint8 like `picture`."""
+    x = np.clip(picture, 0, None)
+    x = np.where(x > 0.7, 0.7 + 0.3 * (1 - np.exp(-(x - 0.7) / 0.3)), x)
+    return np.clip(np.power(x, 1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint8)
