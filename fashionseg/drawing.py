@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from fashionseg.outlines import draw_outline
 from fashionseg.palette import class_color
 from fashionseg.tags import place_tags, render_tag
 
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
     from fashionseg.detections import Detections
     from fashionseg.masks import PastedMask
     from fashionseg.palette import BGR
+    from fashionseg.tags import Point, Tag
 
 PARTS = frozenset({"boxes", "labels", "masks"})
 """What `hide` may leave out."""
 
-_OPACITY = 0.4
-_SUBPIXEL_BITS = 4
-_SMALLEST_TEXT = 7
+_OPACITY = 0.4  # of the colour over a garment
+_SMALLEST_TEXT = 7  # pixels per em; a tag that does not fit into the picture at this size is left out
 
 
 class Annotator:
-    """Draws detections of one model.
+    """Draws the detections of one model. May be used from several threads at once.
 
     Args:
         class_names: of each contiguous class index; underscores are shown as spaces.
@@ -62,38 +63,45 @@ class Annotator:
         if not len(detections):
             return
         line_px, text_px = _scale(image.shape[0], image.shape[1])
-        sizes = np.prod(detections.boxes[:, 2:] - detections.boxes[:, :2], axis=1)
-        order = np.argsort(-sizes, kind="stable").tolist()  # large garments first: small ones stay visible
         colors = [class_color(label) for label in detections.labels.tolist()]
+        sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
+        order = np.argsort(-sides[:, 0] * sides[:, 1], kind="stable").tolist()  # small garments stay visible
         if "masks" not in self._hide:
             for i in order:
                 _draw_mask(image, pasted[i], colors[i], line_px)
         if "boxes" not in self._hide:
             for i in order:
-                _draw_box(image, detections.boxes[i], colors[i], line_px)
+                _draw_box(image, detections.boxes[i], colors[i], max(1, line_px // 2))
         if "labels" not in self._hide:
-            self._draw_tags(image, detections, colors, text_px)
+            self._draw_tags(image, detections, pasted, colors, text_px)
 
-    def _draw_tags(self, image: NDArray[np.uint8], detections: Detections, colors: list[BGR], text_px: int) -> None:
-        height, width = image.shape[:2]
-        tags, rows = [], []
-        for row, (label, score) in enumerate(zip(detections.labels.tolist(), detections.scores.tolist(), strict=True)):
-            text = f"{self._names[label]} {score:.0%}"
-            for smaller in range(text_px, _SMALLEST_TEXT - 1, -1):
-                tag = render_tag(text, colors[row], smaller)
-                if tag.size_hw[0] <= height and tag.size_hw[1] <= width:
-                    tags.append(tag)
-                    rows.append(row)
-                    break
-        places = place_tags(detections.boxes[rows], [tag.size_hw for tag in tags], (height, width))
-        for tag, place in reversed(list(zip(tags, places, strict=True))):
+    def _draw_tags(
+        self,
+        image: NDArray[np.uint8],
+        detections: Detections,
+        pasted: Sequence[PastedMask],
+        colors: list[BGR],
+        text_px: int,
+    ) -> None:
+        size_hw = image.shape[0], image.shape[1]
+        tags, homes, alternatives = [], [], []
+        for i, (label, score) in enumerate(zip(detections.labels.tolist(), detections.scores.tolist(), strict=True)):
+            tag = _fitting_tag(self._names[label], f"{score:.0%}", colors[i], text_px, size_hw)
+            if tag is None:
+                continue
+            corners = _tag_corners(detections.boxes[i], tag)
+            tags.append(tag)
+            homes.append(_tag_centred(pasted[i], tag) if "boxes" in self._hide and pasted[i].area else corners[0])
+            alternatives.append(corners)
+        places = place_tags(homes, alternatives, [tag.size_hw for tag in tags], size_hw)
+        for tag, place in zip(reversed(tags), reversed(places), strict=True):  # the best score ends on top
             tag.paint(image, place[0], place[1])
 
 
 def _scale(height: int, width: int) -> tuple[int, int]:
-    """Width of lines and size of text in pixels for a picture of this size."""
+    """Width of outlines and size of text, in pixels, for a picture of this size."""
     side = math.sqrt(height * width)
-    return max(1, round(side / 520)), max(10, round(side / 66))
+    return round(0.6 + side / 600), max(12, round(side / 62))
 
 
 def _draw_mask(image: NDArray[np.uint8], mask: PastedMask, color: BGR, line_px: int) -> None:
@@ -101,18 +109,41 @@ def _draw_mask(image: NDArray[np.uint8], mask: PastedMask, color: BGR, line_px: 
     if not bits.size:
         return
     under = image[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width]
-    tinted = cv2.convertScaleAbs(under, alpha=1 - _OPACITY)
-    cv2.add(tinted, tuple(_OPACITY * value for value in color) + (0.0,), dst=tinted)
-    np.copyto(under, tinted, where=bits.view(np.bool_)[..., None])
-    contours, _ = cv2.findContours(bits, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(mask.x, mask.y))
-    lines = [_smooth(contour[:, 0], line_px) for contour in contours]
-    cv2.polylines(image, lines, True, color, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _smooth(contour: NDArray[np.int32], step: int) -> NDArray[np.int32]:
-    return (contour[:: step + 1] << _SUBPIXEL_BITS).astype(np.int32)
+    shown = cv2.convertScaleAbs(under, alpha=1 - _OPACITY)
+    blue, green, red = (round(_OPACITY * value) for value in color)  # whole numbers: OpenCV then stays in 8 bits
+    cv2.add(shown, (blue, green, red, 0), dst=under, mask=bits)  # type: ignore[call-overload]  # stubs know no scalars
+    draw_outline(image, bits, (mask.x, mask.y), color, line_px)
 
 
 def _draw_box(image: NDArray[np.uint8], box: NDArray[np.float32], color: BGR, line_px: int) -> None:
     x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
-    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, max(1, line_px // 2))
+    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, line_px)
+
+
+def _fitting_tag(name: str, score: str, color: BGR, text_px: int, picture_hw: tuple[int, int]) -> Tag | None:
+    """The tag at this size of text, or smaller where the picture is small; None where it does not fit at all."""
+    for px in range(text_px, _SMALLEST_TEXT - 1, -1):
+        tag = render_tag(name, score, color, px)
+        if tag.size_hw[0] <= picture_hw[0] and tag.size_hw[1] <= picture_hw[1]:
+            return tag
+    return None
+
+
+def _tag_corners(box: NDArray[np.float32], tag: Tag) -> list[Point]:
+    """Top left corners of a tag at its box, the usual one (standing on the box, at its left) first."""
+    x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
+    height, width = tag.size_hw
+    return [
+        (x0, y0 - height),
+        (x1 - width, y0 - height),
+        (x0, y0),
+        (x1 - width, y0),
+        (x0, y1),
+        (x0, y1 - height),
+        (x1 - width, y1 - height),
+    ]
+
+
+def _tag_centred(mask: PastedMask, tag: Tag) -> Point:
+    x, y = mask.center
+    return round(x - tag.size_hw[1] / 2), round(y - tag.size_hw[0] / 2)

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ class PastedMask:
         return int((self.runs[:, 2] - self.runs[:, 1]).sum())
 
     @property
+    def center(self) -> tuple[float, float]:
+        """x, y of the centre of mass in pixels of the picture; (0, 0) where there is no pixel."""
+        column, top, bottom = self.runs.T.astype(np.float64)
+        length = bottom - top
+        area = max(length.sum(), 1)
+        return float(((column + 0.5) * length).sum() / area), float(((top + bottom) / 2 * length).sum() / area)
+
+    @property
     def bits(self) -> NDArray[np.uint8]:
         """uint8 [height, width], 0 or 1, its top left pixel is (x, y) of the picture; made anew at each access."""
         starts = (self.runs[:, 0] - self.x) * self.height + self.runs[:, 1] - self.y
@@ -77,7 +86,7 @@ class PastedMask:
         values = np.zeros(len(edges) - 1, np.uint8)
         values[1::2] = 1
         by_column = np.repeat(values, np.diff(edges)).reshape(self.width, self.height)
-        return np.ascontiguousarray(by_column.T)
+        return np.asarray(cv2.transpose(by_column), np.uint8) if by_column.size else by_column.T
 
 
 def paste_masks(detections: Detections, threshold: float = 0.5) -> list[PastedMask]:
@@ -145,7 +154,8 @@ def _grid_positions(low: np.float32, high: np.float32, first: int, last: int, si
     centres = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
     relative = (centres - low) / (high - low) * np.float32(2) - np.float32(1)
     positions = ((relative + np.float32(1)) * np.float32(side) - np.float32(1)) / np.float32(2)
-    return np.clip(positions, -1, side)
+    clipped: NDArray[np.float32] = np.clip(positions, -1, side)
+    return clipped
 
 
 def _columns_at(mask: NDArray[np.float32], positions: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -50,8 +50,12 @@ def class_color(label: int) -> BGR:
 
 
 def text_color(background: BGR) -> BGR:
-    """Black or white, whichever has the higher contrast on this background (WCAG 2 relative luminance)."""
-    return (16, 16, 16) if relative_luminance(background) > 0.2 else (255, 255, 255)
+    """White on dark and strong backgrounds, nearly black on light ones.
+
+    Equal WCAG contrast lies at a luminance of 0.18; on middle tones such as magenta white is the easier to read of
+    the two, so the change comes a little later.
+    """
+    return (20, 20, 20) if relative_luminance(background) > 0.25 else (255, 255, 255)
 
 
 def relative_luminance(color: BGR) -> float:

@@ -89,18 +89,20 @@ def counts_to_text(counts: NDArray[np.int64]) -> str:
     From the fourth on, the difference to the length two before is written. A number is written in base 32, least
     digit first, each digit as one character that also says whether more follow; the last one carries the sign.
     """
-    numbers = counts.copy()
-    numbers[3:] -= counts[1:-2]
-    magnitude = np.where(numbers < 0, ~numbers, numbers)
-    digits = 1
-    while magnitude.max(initial=0) >> (_BITS * digits - 1):
-        digits += 1
-    places = np.arange(digits) * _BITS
-    used = magnitude[:, None] >> np.maximum(places - 1, 0) > 0  # [k, digits]: digits below hold not all of it
-    used[:, 0] = True
-    characters = (numbers[:, None] >> places) & 31
-    characters[:, :-1] |= used[:, 1:].astype(np.int64) << _BITS
-    return (characters[used] + _FIRST).astype(np.uint8).tobytes().decode("ascii")
+    rest = counts.copy()
+    rest[3:] -= counts[1:-2]
+    table = np.zeros((len(rest), _MAX_DIGITS), np.uint8)  # a number a row; unused places stay 0 and are dropped
+    rows: slice | NDArray[np.intp] = slice(None)
+    for place in range(_MAX_DIGITS):
+        digits = (rest & 31) + _FIRST
+        more = np.flatnonzero((rest + 16) >> _BITS)  # what does not fit into five bits with sign
+        digits[more] += 32
+        table[rows, place] = digits
+        if not len(more):
+            break
+        rest = rest[more] >> _BITS
+        rows = more if isinstance(rows, slice) else rows[more]
+    return table.tobytes().translate(None, b"\0").decode("ascii")
 
 
 def text_to_counts(text: str | bytes) -> NDArray[np.int64]:

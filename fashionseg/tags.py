@@ -5,9 +5,11 @@ Knows text, colours and rectangles. Knows nothing about detections or masks.
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -16,10 +18,29 @@ from PIL import Image, ImageDraw, ImageFont
 from fashionseg.palette import BGR, text_color
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 Place = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels of the picture, x1 and y1 not included."""
+
+Point = tuple[int, int]
+"""x, y in whole pixels of the picture; may lie outside."""
+
+_SYSTEM_FONTS = (  # for names in other scripts than Latin
+    "DejaVuSans.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-zenhei.ttc",
+    "NotoSans-Regular.ttf",
+    "PingFang.ttc",
+    "Arial Unicode.ttf",
+    "msyh.ttc",
+    "malgun.ttf",
+    "arial.ttf",
+)
+_SPACE = 1  # pixels left between two tags
+_SCORE_INK = 200  # of 255: the score stands back behind the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,72 +70,70 @@ class Tag:
 
 
 @lru_cache(maxsize=512)
-def render_tag(text: str, color: BGR, text_px: int) -> Tag:
-    """A rounded tag of this background colour with the text in black or white, `text_px` pixels per em."""
-    font = _font(text_px)
-    cap_top, cap_bottom = font.getbbox("H", anchor="ls")[1::2]
-    cap = cap_bottom - cap_top
-    height = round(text_px * 1.5)
-    margin = round(text_px * 0.45)
-    width = int(np.ceil(font.getlength(text))) + 2 * margin
+def render_tag(name: str, score: str, color: BGR, text_px: int) -> Tag:
+    """A rounded tag of this background colour, the texts in black or white, `text_px` pixels per em."""
+    font = _font(name, text_px)
+    height, margin = round(text_px * 1.5), round(text_px * 0.5)
+    score_x = margin + (math.ceil(font.getlength(name)) + round(text_px * 0.4) if name else 0)
+    width = score_x + math.ceil(font.getlength(score)) + margin
+    capital = -font.getbbox("H", anchor="ls")[1]
+    baseline = round((height + capital) / 2)
     canvas = Image.new("L", (width, height))
-    ImageDraw.Draw(canvas).text((margin, (height + cap) // 2), text, fill=255, font=font, anchor="ls")
+    pen = ImageDraw.Draw(canvas)
+    pen.text((margin, baseline), name, fill=255, font=font, anchor="ls")
+    pen.text((score_x, baseline), score, fill=_SCORE_INK, font=font, anchor="ls")
     ink = np.asarray(canvas, np.float32)[..., None] / 255
     painted = np.array(color, np.float32) * (1 - ink) + np.array(text_color(color), np.float32) * ink
-    opacity = _rounded(height, width, text_px * 0.3)[..., None]
+    opacity = _rounded(height, width, text_px * 0.32)[..., None]
     clear = np.repeat(255 - np.rint(255 * opacity), 3, axis=2)
     return Tag(np.rint(painted * opacity).astype(np.uint8), clear.astype(np.uint8))
 
 
-def place_tags(boxes: NDArray[np.float32], sizes_hw: list[tuple[int, int]], picture_hw: tuple[int, int]) -> list[Place]:
-    """A place for each tag at its box, inside the picture, where possible without covering an earlier tag.
+def place_tags(
+    homes: list[Point], alternatives: list[list[Point]], sizes_hw: list[tuple[int, int]], picture_hw: tuple[int, int]
+) -> list[Place]:
+    """A place for each of n tags, inside the picture and, where possible, not on an earlier tag.
+
+    A tag whose home is taken goes to the free place nearest to it, among its alternatives and just beside the tags
+    in its way; where none is free, to the one it shares least.
 
     Args:
-        boxes: float32 [n, 4], x0 y0 x1 y1 in pixels of the picture.
-        sizes_hw: height and width of each tag; not larger than the picture.
+        homes: where each tag would best have its top left corner.
+        alternatives: other corners that would do, per tag.
+        sizes_hw: height and width of each tag, not larger than the picture.
         picture_hw: height and width of the picture.
     """
     taken: list[Place] = []
-    for box, size_hw in zip(boxes.tolist(), sizes_hw, strict=True):
-        taken.append(_best_place(_candidates(box, size_hw, picture_hw), taken))
+    for home, others, size_hw in zip(homes, alternatives, sizes_hw, strict=True):
+        best = _inside(home, size_hw, picture_hw)
+        blockers = [other for other in taken if _overlap(best, other)]
+        if blockers:
+            corners = [*others, *(corner for blocker in blockers for corner in _beside(best, blocker))]
+            places = [best, *(_inside(corner, size_hw, picture_hw) for corner in corners)]
+            shared = [sum(_overlap(place, other) for other in taken) for place in places]
+            moved = [abs(place[0] - home[0]) + abs(place[1] - home[1]) for place in places]
+            best = min(zip(shared, moved, places, strict=True))[2]
+        taken.append(best)
     return taken
 
 
-def _candidates(
-    box: tuple[float, float, float, float], size_hw: tuple[int, int], picture_hw: tuple[int, int]
-) -> list[Place]:
-    """Places at the corners of the box, the usual one first: on its top edge, inside, below, then further down."""
-    x0, y0, x1, y1 = map(round, box)
+def _inside(corner: Point, size_hw: tuple[int, int], picture_hw: tuple[int, int]) -> Place:
+    """The place with this top left corner, moved into the picture."""
     height, width = size_hw
-    corners = [
-        (x0, y0 - height),
-        (x0, y0),
-        (x1 - width, y0 - height),
-        (x1 - width, y0),
-        (x0, y1),
-        (x0, y1 - height),
-        (x0, y0 + height),
-        (x1 - width, y0 + height),
-        (x0, y0 + 2 * height),
-        (x1 - width, y0 + 2 * height),
+    x = min(max(corner[0], 0), picture_hw[1] - width)
+    y = min(max(corner[1], 0), picture_hw[0] - height)
+    return x, y, x + width, y + height
+
+
+def _beside(place: Place, blocker: Place) -> list[Point]:
+    """Corners above, below, right and left of a tag in the way."""
+    x0, y0, x1, y1 = place
+    return [
+        (x0, blocker[1] - (y1 - y0) - _SPACE),
+        (x0, blocker[3] + _SPACE),
+        (blocker[2] + _SPACE, y0),
+        (blocker[0] - (x1 - x0) - _SPACE, y0),
     ]
-    most_x, most_y = picture_hw[1] - width, picture_hw[0] - height
-    places = []
-    for x, y in corners:
-        left, top = min(max(x, 0), most_x), min(max(y, 0), most_y)
-        places.append((left, top, left + width, top + height))
-    return places
-
-
-def _best_place(candidates: list[Place], taken: list[Place]) -> Place:
-    best, least = candidates[0], float("inf")
-    for place in candidates:
-        overlap = sum(_overlap(place, other) for other in taken)
-        if not overlap:
-            return place
-        if overlap < least:
-            best, least = place, overlap
-    return best
 
 
 def _overlap(a: Place, b: Place) -> int:
@@ -123,9 +142,23 @@ def _overlap(a: Place, b: Place) -> int:
     return width * height if width > 0 and height > 0 else 0
 
 
-@lru_cache(maxsize=8)
-def _font(text_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(text_px)
+@lru_cache(maxsize=256)
+def _font(text: str, text_px: int) -> ImageFont.FreeTypeFont:
+    """The font Pillow brings along; for a text it has no letters for, the first of the system's fonts that has them."""
+    brought = cast("ImageFont.FreeTypeFont", ImageFont.load_default(text_px))  # a bitmap font where no size is given
+    for font in itertools.chain([brought], _system_fonts(text_px)):
+        missing = font.getmask("\uffff")
+        if all(bytes(font.getmask(letter)) != bytes(missing) for letter in set(text) - {" "}):
+            return font
+    return brought
+
+
+def _system_fonts(text_px: int) -> Iterator[ImageFont.FreeTypeFont]:
+    for name in _SYSTEM_FONTS:
+        try:
+            yield ImageFont.truetype(name, text_px)
+        except OSError:  # not on this machine
+            continue
 
 
 def _rounded(height: int, width: int, radius: float) -> NDArray[np.float32]:
@@ -133,4 +166,5 @@ def _rounded(height: int, width: int, radius: float) -> NDArray[np.float32]:
     y = np.abs(np.arange(height, dtype=np.float32) - (height - 1) / 2) - (height / 2 - radius)
     x = np.abs(np.arange(width, dtype=np.float32) - (width - 1) / 2) - (width / 2 - radius)
     distance = np.hypot(np.maximum(y, 0)[:, None], np.maximum(x, 0)[None])
-    return np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
+    opacity: NDArray[np.float32] = np.clip(radius + 0.5 - distance, 0, 1)
+    return opacity
