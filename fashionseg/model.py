@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from fashionseg.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import onnx
 
 FORMAT_VERSION = 1
@@ -259,12 +261,34 @@ def parse_onnx(data: bytes, where: str) -> onnx.ModelProto:
         raise ModelError(f"{where} is not an ONNX file: {error}") from error
     if not proto.graph.node or not proto.graph.output:
         raise ModelError(f"{where} is not an ONNX file: it holds no graph")
-    outside = next((t for t in proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL), None)
+    outside = next(
+        (t for t in _tensors(proto) if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data), None
+    )
     if outside is not None:
         raise ModelError(
             f"{where} keeps weights ({outside.name}) in another file; fashionseg models hold everything in one"
         )
     return proto
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a file: weights, and those in attributes of nodes, in graphs inside them and in functions."""
+    graphs = [proto.graph]
+    nodes = [node for function in proto.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes.extend(graph.node)
+        for node in nodes:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+                graphs.extend((attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs)
+        nodes = []
 
 
 def describe(model: ModelFile) -> dict[str, Any]:

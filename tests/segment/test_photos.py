@@ -120,7 +120,7 @@ def test_nothing_to_do_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, batch):
-    for number in range(9):
+    for number in range(15):
         stubs.write_photos(tmp_path / "in" / str(number), 2, size_hw=(80, 64) if number % 2 else (64, 90))
     run([tmp_path / "in"], tmp_path / "whole", batch=batch)
 
@@ -141,11 +141,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, batch):
         if not summary.interrupted:
             break
         assert not (tmp_path / "parts" / "predictions.json").exists()
-    assert rounds > 2
+    assert rounds >= 2
     for name in ("predictions.json", "images.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     photos = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.jpg"))
-    assert len(photos) == 18
+    assert len(photos) == 30
     assert all((tmp_path / "whole" / p).read_bytes() == (tmp_path / "parts" / p).read_bytes() for p in photos)
 
 
@@ -200,7 +200,7 @@ def test_files_of_others_are_not_overwritten(tmp_path):
 
 def test_a_source_is_never_overwritten(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpg"), stubs.picture())
-    with pytest.raises(FashionsegError, match="lies in the output folder|would overwrite"):
+    with pytest.raises(FashionsegError, match=r"lies in the output folder|would overwrite"):
         run([tmp_path / "a.jpg"], tmp_path, restart=True)
 
 

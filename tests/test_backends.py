@@ -1,0 +1,151 @@
+"""Backends: the same questions over all of them; devices that are not there."""
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+import stubs
+
+from fashionseg.backends import registry
+from fashionseg.errors import DeviceError, FashionsegError, ModelError, OutOfMemoryError
+from fashionseg.model import ModelFile, read_model
+
+
+@pytest.fixture(scope="module", params=["cpu"])
+def backend(request):
+    """Every backend this machine can have, over the embedded model."""
+    with registry.open_backend(read_model(), request.param, threads=2) as opened:
+        yield opened
+
+
+def batch_of(*sizes):
+    rng = np.random.default_rng(1)
+    height = -(-max(h for h, _ in sizes) // 32) * 32
+    width = -(-max(w for _, w in sizes) // 32) * 32
+    images = np.zeros((len(sizes), height, width, 3), np.uint8)
+    for row, (h, w) in zip(images, sizes, strict=True):
+        row[:h, :w] = cv2.resize(rng.integers(0, 255, (6, 5, 3), np.uint8), (w, h), interpolation=cv2.INTER_CUBIC)
+    return images, np.array(sizes, np.int32)
+
+
+def test_shapes_and_types(backend):
+    raw = backend.run(*batch_of((224, 160), (200, 224)))
+    k, m = backend.spec.max_detections, backend.spec.mask_side
+    assert raw.num_detections.shape == (2,) and raw.num_detections.dtype == np.int32
+    assert raw.boxes.shape == (2, k, 4) and raw.boxes.dtype == np.float32
+    assert raw.scores.shape == (2, k) and raw.scores.dtype == np.float32
+    assert raw.labels.shape == (2, k) and raw.labels.dtype == np.int32
+    assert raw.masks.shape == (2, k, m, m) and raw.masks.dtype == np.float32
+    assert raw.nms_exact.shape == (2,)
+
+
+def test_boxes_lie_in_the_valid_area_and_scores_descend(backend):
+    images, sizes = batch_of((224, 160), (200, 224))
+    raw = backend.run(images, sizes)
+    for row, (height, width) in enumerate(sizes):
+        count = raw.num_detections[row]
+        boxes = raw.boxes[row, :count]
+        assert (boxes >= 0).all() and (boxes[:, [0, 2]] <= width).all() and (boxes[:, [1, 3]] <= height).all()
+        assert (np.diff(raw.scores[row, :count]) <= 0).all()
+        assert (raw.scores[row, count:] == 0).all()
+
+
+def test_the_same_input_gives_the_same_bytes(backend):
+    images, sizes = batch_of((224, 160))
+    first, second = backend.run(images, sizes), backend.run(images, sizes)
+    assert first.masks.tobytes() == second.masks.tobytes()
+    assert first.boxes.tobytes() == second.boxes.tobytes()
+
+
+def test_a_black_picture_is_fine(backend):
+    raw = backend.run(np.zeros((1, 224, 224, 3), np.uint8), np.array([[224, 224]], np.int32))
+    assert raw.num_detections[0] >= 0
+    assert np.isfinite(raw.boxes).all() and np.isfinite(raw.masks).all()
+
+
+def test_pictures_of_one_size_in_a_batch_equal_single_runs(backend):
+    images, sizes = batch_of((224, 160), (224, 160), (224, 160))
+    together = backend.run(images, sizes)
+    for row in range(3):
+        alone = backend.run(images[row : row + 1], sizes[row : row + 1])
+        count = alone.num_detections[0]
+        assert together.num_detections[row] == count
+        difference = np.abs(together.boxes[row, :count] - alone.boxes[0, :count]).max(initial=0)
+        assert difference < 0.01, difference
+
+
+def test_closing_twice_is_fine_and_running_after_is_an_error():
+    opened = registry.open_backend(read_model(), "cpu", threads=1)
+    opened.close()
+    opened.close()
+    with pytest.raises(FashionsegError, match="closed"):
+        opened.run(*batch_of((64, 64)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("auto", "auto"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("trt:2", "trt:2"), ("0", "cuda:0")],
+)
+def test_device_names(text, expected):
+    assert str(registry.parse_device(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "gpu", "cpu:1", "cuda:", "cuda:-1", "cuda:1:2", "CPU", "²", "auto:0"])
+def test_names_that_are_no_device(text):
+    with pytest.raises(ValueError, match="is not a device"):
+        registry.parse_device(text)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "trt", "trt:1"])
+def test_a_gpu_that_is_not_there_is_an_error_at_once(device, monkeypatch):
+    monkeypatch.setattr(registry, "gpu_present", lambda: False)
+    began = time.perf_counter()
+    with pytest.raises(DeviceError, match="no NVIDIA GPU"):
+        registry.open_backend(read_model(), device)
+    assert time.perf_counter() - began < 1
+
+
+def test_a_gpu_that_cannot_be_used_is_never_replaced_in_silence(monkeypatch):
+    from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+
+    if registry.gpu_present():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(registry, "gpu_present", lambda: True)
+    with pytest.raises(DeviceError, match=r"cannot use it|no CUDA support"):
+        OnnxRuntimeBackend.on_cuda(read_model())
+    notes = []
+    with registry.open_backend(read_model(), "auto", note=notes.append) as opened:
+        assert opened.device == "cpu"
+    assert len(notes) == 1 and "a GPU is present but not used" in notes[0]
+
+
+def test_a_damaged_graph_is_a_model_error():
+    model = read_model()
+    broken = ModelFile(model.path, model.data[: len(model.data) // 2], model.spec, "")
+    with pytest.raises(ModelError, match="cannot load"):
+        registry.open_backend(broken, "cpu")
+
+
+def test_out_of_memory_is_told_apart(monkeypatch):
+    from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+
+    class Session:
+        def run(self, names, feeds):
+            raise RuntimeError("[ONNXRuntimeError] : Failed to allocate memory for requested buffer of size 123")
+
+    opened = OnnxRuntimeBackend(stubs.model_file(), Session(), "cpu", "stub")
+    with pytest.raises(OutOfMemoryError, match="smaller --batch"):
+        opened.run(*batch_of((64, 64)))
+
+
+def test_another_failure_names_the_model(monkeypatch):
+    from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+
+    class Session:
+        def run(self, names, feeds):
+            raise RuntimeError("something else")
+
+    opened = OnnxRuntimeBackend(stubs.model_file(), Session(), "cpu", "stub")
+    with pytest.raises(FashionsegError, match=r"stub\.onnx on cpu: something else"):
+        opened.run(*batch_of((64, 64)))
