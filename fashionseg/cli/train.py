@@ -78,6 +78,7 @@ def train(
 
     machine = {name: rest[name] for name in ("device", "gpus", "machines", "rank", "dist_url", "trust", "quiet")}
     if resume:
+        _refuse_given("recipe", "train_files", "val", "images", "val_images", "weights", "seed")
         options = resumed_options(output, **machine)
     else:
         if not train_files or not images:
@@ -97,6 +98,15 @@ def train(
 
     result = run_training(replace(options, recipe=with_overrides(options.recipe, assignments)))
     _report(result, options, as_json)
+
+
+def _refuse_given(*names: str) -> None:
+    """With --resume, what the run is about is known already."""
+    context = click.get_current_context()
+    given = [n for n in names if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        flags = ", ".join("--" + name.replace("_files", "").replace("_", "-") for name in given)
+        raise click.UsageError(f"--resume takes {flags} from the run; only --set and machine options may be given")
 
 
 def _report(result: Any, options: Any, as_json: bool) -> None:

@@ -114,9 +114,9 @@ class ColourTransform(Transform):  # type: ignore[misc]
         super().__init__()
         self.map, self.patch = np.column_stack([matrix, offset]).astype(np.float32), patch
 
-    def apply_image(self, img: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply_image(self, img: NDArray[Any]) -> NDArray[Any]:
         """uint8 [h, w, 3] BGR -> the same."""
-        out = cv2.transform(img, self.map)
+        out: NDArray[Any] = cv2.transform(img, self.map)
         if self.patch:
             x0, y0, x1, y1 = self.patch
             out[y0:y1, x0:x1] = _BORDER_BGR

@@ -14,7 +14,6 @@ from detectron2.config import get_cfg
 from fashionseg.errors import TrainingError
 
 if TYPE_CHECKING:
-
     from fashionseg.training.dataset import TrainingSet
     from fashionseg.training.recipe import Recipe
 

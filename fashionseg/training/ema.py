@@ -25,7 +25,7 @@ class ExponentialAverage:
         self._module, self._decay, self._updates = module, decay, 0
         self._average = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def update(self) -> None:
         """Take the module's present state into the average."""
         self._updates += 1

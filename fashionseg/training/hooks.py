@@ -34,6 +34,10 @@ class StepSeed(HookBase):  # type: ignore[misc]
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
+    def before_train(self) -> None:
+        """Start the loader now: doing so draws a number, which must not fall into the first step."""
+        _ = self.trainer._data_loader_iter
+
     def before_step(self) -> None:
         """Seed this step."""
         torch.manual_seed((self._seed * _SEED_STRIDE + self.trainer.iter) * 1009 + comm.get_rank())

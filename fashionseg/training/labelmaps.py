@@ -42,7 +42,8 @@ def label_frequencies(records: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
             raise DataError(f"cannot read the label map {Path(file)}: it must be an 8-bit PNG of class indices")
         counts += np.bincount(labels[::_THINNING, ::_THINNING].ravel(), minlength=256)
     counts = counts[: int(np.flatnonzero(counts[:255])[-1]) + 1]
-    return counts / counts.sum()
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def garment_frequencies(records: Sequence[dict[str, Any]], classes: int) -> NDArray[np.float64]:
@@ -53,7 +54,8 @@ def garment_frequencies(records: Sequence[dict[str, Any]], classes: int) -> NDAr
         for annotation in record["annotations"]:
             areas[1 + annotation["category_id"]] += annotation["bbox"][2] * annotation["bbox"][3] / total
     areas[0] = max(1.0, len(records) - areas.sum())
-    return areas / areas.sum()
+    shares: NDArray[np.float64] = areas / areas.sum()
+    return shares
 
 
 def loss_weights(frequencies: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ Knows loaders and augmentations. Knows nothing about models, steps or files a ru
 
 from __future__ import annotations
 
-import copy
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ class SeededMapper:
         np.random.seed(words)  # noqa: NPY002
         random.seed(int(words[0]))
         try:
-            return _without_slivers(self._mapper(copy.deepcopy(record)))
+            return _without_slivers(self._mapper(record))
         except (OSError, ValueError, SyntaxError, utils.SizeMismatchError) as error:
             raise DataError(f"cannot learn from {record['file_name']}: {error}") from error
         finally:

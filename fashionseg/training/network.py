@@ -21,7 +21,7 @@ _LEVELS = {"p2": 0.5, "p3": 1.0, "p4": 0.5, "p5": 0.25}
 """Pyramid levels that are supervised, and the weight of each."""
 
 
-class SemanticHead(nn.Module):
+class SemanticHead(nn.Module):  # type: ignore[misc]
     """Per-pixel class logits by one 1x1 convolution a pyramid level, for two labellings at once.
 
     The fine labelling is that of the label maps; the coarse one is drawn from the garments (0 is background,
@@ -73,7 +73,7 @@ def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Te
     return losses / weights[target[known]].sum().clamp(min=1.0)
 
 
-class TrainedNetwork(nn.Module):
+class TrainedNetwork(nn.Module):  # type: ignore[misc]
     """Detectron2's model with, at will, the semantic loss on the features it computes anyway.
 
     Attributes:
@@ -97,7 +97,7 @@ class TrainedNetwork(nn.Module):
         self._features: dict[str, torch.Tensor] = {}
         detector.backbone.register_forward_hook(self._remember)
         if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.to(memory_format=torch.channels_last)
             detector.backbone.register_forward_pre_hook(_to_channels_last)
 
     def _remember(self, _module: nn.Module, _inputs: Any, output: dict[str, torch.Tensor]) -> None:
@@ -118,7 +118,7 @@ class TrainedNetwork(nn.Module):
         return 4 * height, 4 * width
 
 
-class SemanticNetwork(nn.Module):
+class SemanticNetwork(nn.Module):  # type: ignore[misc]
     """Backbone and FPN of a detector with the semantic loss alone: the stage before the detector's."""
 
     def __init__(self, detector: Any, semantic: SemanticHead, amp: bool, channels_last: bool) -> None:
@@ -128,7 +128,7 @@ class SemanticNetwork(nn.Module):
         self._prepare, self._amp = detector.preprocess_image, amp
         self._channels_last = channels_last
         if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.to(memory_format=torch.channels_last)
 
     def forward(self, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """The loss by name, a scalar."""

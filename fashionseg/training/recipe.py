@@ -241,7 +241,8 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise TrainingError(f"{where} is not a TOML file: {error}") from error
     values.setdefault("name", Path(where).stem)
-    return _built(Recipe, values, where)
+    recipe: Recipe = _built(Recipe, values, where)
+    return recipe
 
 
 def with_overrides(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -315,9 +316,15 @@ def _converted(hint: Any, value: Any, key: str, where: str) -> Any:
 
 
 def _kind_name(hint: Any) -> str:
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    pairs = {tuple[int, int]: "two whole numbers", tuple[float, float]: "two numbers"}
-    return {**names, **pairs}.get(hint, "a table")
+    names: dict[Any, str] = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        tuple[int, int]: "two whole numbers",
+        tuple[float, float]: "two numbers",
+    }
+    return names.get(hint, "a table")
 
 
 def _assigned(record: Any, path: list[str], value: Any, where: str) -> Any:

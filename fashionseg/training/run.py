@@ -5,15 +5,21 @@ Knows the order of things and what a run leaves behind. Knows nothing about scre
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fashionseg.errors import MissingExtraError, TrainingError
+from fashionseg.errors import DeviceError, MissingExtraError, TrainingError
 from fashionseg.files import make_folder, write_bytes
 from fashionseg.training.dataset import TrainingSet, read_sets, require_same_classes
 from fashionseg.training.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +108,48 @@ def train(options: TrainOptions) -> TrainResult:
     if options.rank == 0:
         _open_folder(options)
 
+    with _hushed():
+        _launch(options, data, val)
+    return read_result(options.output)
+
+
+def _launch(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> None:
+    import torch
     from detectron2.engine import launch
+    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
     from fashionseg.training.worker import work
 
-    launch(
-        work,
-        options.gpus,
-        num_machines=options.machines,
-        machine_rank=options.rank,
-        dist_url=options.dist_url,
-        args=(options, data, val),
-    )
-    return read_result(options.output)
+    found = torch.cuda.device_count()
+    if not options.device.startswith("cpu") and found and options.gpus > found:
+        raise DeviceError(f"--gpus {options.gpus} asks for more than the {found} GPUs of this machine")
+    if options.device.startswith("cuda") and not found:
+        raise DeviceError(f"--device {options.device}: torch finds no GPU here")
+    try:
+        launch(
+            work,
+            options.gpus,
+            num_machines=options.machines,
+            machine_rank=options.rank,
+            dist_url=options.dist_url,
+            args=(options, data, val),
+        )
+    except ProcessRaisedException as error:
+        # The message ends with the traceback of the process, whose last line is "module.Class: what happened".
+        last = str(error).strip().splitlines()[-1]
+        raise TrainingError(last.partition(": ")[2] or last) from error
+    except ProcessExitedException as error:
+        raise TrainingError(f"a training process was killed ({error}); go on with --resume") from error
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep notices that libraries address to their own developers off the screen."""
+    with warnings.catch_warnings():
+        for module in ("torch", "torchvision", "detectron2", "fvcore"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")
+        logging.getLogger("torch.fx").setLevel(logging.ERROR)
+        yield
 
 
 def read_result(folder: Path) -> TrainResult:

@@ -86,7 +86,7 @@ def prepare(stage: Stage, resume: bool, more_hooks: Callable[[StageRun], list[An
     optimizer = _optimizer(stage)
     average = ExponentialAverage(stage.averaged, stage.ema_decay) if stage.ema_decay else None
     kind = AMPTrainer if stage.float16 else SimpleTrainer
-    trainer = kind(create_ddp_model(stage.network, broadcast_buffers=False), [], optimizer)
+    trainer = kind(_distributed(stage), [], optimizer)
     trainer.scheduler = build_lr_scheduler(cfg, optimizer)
     parts = {"trainer": trainer, **({"ema": average} if average else {}), **stage.extra}
     run = StageRun(trainer, SafeCheckpointer(stage.saved, stage.folder, **parts), average)
@@ -109,25 +109,35 @@ def execute(run: StageRun, steps: int) -> None:
     """Train up to `steps`, or until validation ends it.
 
     Raises:
-        TrainingError: the loss is no number, or memory is full; the last good checkpoint is named.
+        TrainingError: the loss is no number, or memory or the disk is full; the last good checkpoint is named.
     """
-    left = kept(run.checkpointer.last_good)
     try:
         run.trainer.train(run.start, steps)
     except EarlyStop:
         run.stopped_early = True
-    except FloatingPointError as error:
-        left = kept(run.checkpointer.last_good)
-        raise TrainingError(
-            f"the loss is no longer a number at step {run.trainer.iter + 1}: lower SOLVER.BASE_LR; {left}"
-        ) from error
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+    except (FloatingPointError, MemoryError, RuntimeError, OSError) as error:
+        reason = _explanation(error)
+        if reason is None:
             raise
         left = kept(run.checkpointer.last_good)
-        raise TrainingError(
-            f"out of memory at step {run.trainer.iter + 1}: lower SOLVER.IMS_PER_BATCH or the photo size; {left}"
-        ) from error
+        raise TrainingError(f"stopped at step {run.trainer.iter + 1}: {reason}; {left}") from error
+
+
+def _explanation(error: Exception) -> str | None:
+    """What went wrong and what helps, for the failures that a user can do something about."""
+    if isinstance(error, FloatingPointError):
+        return "the loss is no longer a number (a lower SOLVER.BASE_LR helps)"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+    if _is_out_of_memory(error):
+        return "out of memory (a smaller SOLVER.IMS_PER_BATCH or photo size helps)"
+    return None
+
+
+def _distributed(stage: Stage) -> Any:
+    """The network, wrapped where several processes train it together."""
+    on_cpu = stage.cfg.MODEL.DEVICE == "cpu"
+    return create_ddp_model(stage.network, broadcast_buffers=False, **({"device_ids": None} if on_cpu else {}))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -11,7 +11,6 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.data import transforms as T
@@ -22,6 +21,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fashionseg.training.dataset import TrainingSet
 
 _FIGURES = {"AP": 0, "AP50": 1, "AP75": 2}
@@ -74,14 +76,14 @@ def _figures(truth: COCO, results: list[dict[str, Any]], task: str, names: tuple
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
-def _mean(precision: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _mean(precision: NDArray[np.float64]) -> float:
     known = precision[precision > -1]
     return 100 * float(known.mean()) if known.size else math.nan
 
 
 def _ground_truth(data: TrainingSet) -> COCO:
     """The validation set as pycocotools takes it; images and classes are numbered from 0."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image_id, record in enumerate(data.records):
         for annotation in record["annotations"]:
             rle = _rle(annotation["segmentation"], record)

@@ -54,7 +54,8 @@ def work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> N
     _require_even_batches(cfg.SOLVER.IMS_PER_BATCH, recipe.semantic.photos_per_step if recipe.semantic.steps else 0)
     torch.manual_seed(options.seed)
     detector = build_model(cfg)
-    load_weights(detector, options.weights or recipe.weights, options.output, options.trust)
+    if not (options.resume and (options.output / "last_checkpoint").is_file()):
+        load_weights(detector, options.weights or recipe.weights, options.output, options.trust)
     if comm.is_main_process():
         write_bytes(options.output / "config.yaml", cfg.dump().encode())
     head = _semantic_stage(options, cfg, data, detector) if recipe.semantic.steps else None
@@ -80,11 +81,12 @@ def _semantic_stage(options: TrainOptions, cfg: Any, data: TrainingSet, detector
     """Teach backbone and FPN per-pixel labels; leaves the averaged weights in them."""
     rule, folder = options.recipe.semantic, options.output / "semantic"
     folder.mkdir(exist_ok=True)
-    head = SemanticHead(
+    head: SemanticHead = SemanticHead(
         cfg.MODEL.FPN.OUT_CHANNELS,
         torch.from_numpy(loss_weights(label_frequencies(data.records))),
         torch.from_numpy(loss_weights(garment_frequencies(data.records, len(data.class_names)))),
-    ).to(detector.device)
+    )
+    head.to(detector.device)
     precision = uses_mixed_precision(cfg)
     network = SemanticNetwork(detector, head, precision == "bfloat16", options.recipe.channels_last)
     if (folder / _FINAL).is_file():
@@ -231,8 +233,9 @@ def _require_even_batches(*photos_per_step: int) -> None:
     world = comm.get_world_size()
     for photos in photos_per_step:
         if photos % world:
+            better = max(world, photos // world * world)
             raise TrainingError(
-                f"{photos} photos a step cannot be shared by {world} GPUs: --set SOLVER.IMS_PER_BATCH={photos // world * world or world}"
+                f"{photos} photos a step cannot be shared by {world} GPUs: --set SOLVER.IMS_PER_BATCH={better}"
             )
 
 

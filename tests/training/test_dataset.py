@@ -1,0 +1,108 @@
+"""Annotation files as training takes them, and every mistake that makes it impossible."""
+
+import json
+
+import pytest
+
+from fashionseg.errors import DataError
+from fashionseg.training.dataset import read_sets, require_same_classes
+
+from .conftest import CLASSES, make_set
+
+
+def edited(path, change):
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_records_are_as_detectron2_defines_them(tiny_set):
+    path, folder = tiny_set
+    data = read_sets([path], [folder])
+    assert data.class_names == CLASSES
+    assert data.category_ids == (1, 2, 3, 4, 5)
+    assert len(data.records) == 12
+    assert sum(data.instances()) == len(json.loads(path.read_text())["annotations"]) == 12
+    first = next(record for record in data.records if record["annotations"])
+    assert first["annotations"][0]["bbox_mode"] == 1
+    assert 0 <= first["annotations"][0]["category_id"] < 5
+    assert data.has_rle()
+
+
+def test_category_ids_need_not_be_contiguous(tiny_set):
+    path, folder = tiny_set
+
+    def spread(document):
+        for entry in document["categories"]:
+            entry["id"] *= 10
+        for entry in document["annotations"]:
+            entry["category_id"] *= 10
+
+    before = read_sets([path], [folder])
+    after = read_sets([edited(path, spread)], [folder])
+    assert after.category_ids == (10, 20, 30, 40, 50)
+    assert after.instances() == before.instances()
+
+
+def test_two_files_are_joined(tmp_path):
+    one, folder_one = make_set(tmp_path / "a", 4, seed=1)
+    two, folder_two = make_set(tmp_path / "b", 5, seed=2)
+    data = read_sets([one, two], [folder_one, folder_two])
+    assert len(data.records) == 9
+    assert str(one) in data.source
+    assert str(two) in data.source
+    with pytest.raises(DataError, match="need one photo folder or 2"):
+        read_sets([one, two], [folder_one] * 3)
+
+
+def test_different_categories_are_refused(tmp_path):
+    one = make_set(tmp_path / "a", 4, seed=1)
+    two = make_set(tmp_path / "b", 4, seed=2, names=("shirt", "hat"))
+    with pytest.raises(DataError, match=r"categories differ: .*trousers \(5\).*hat \(2\)"):
+        read_sets([one[0], two[0]], [one[1], two[1]])
+    with pytest.raises(DataError, match="categories differ"):
+        require_same_classes(read_sets([one[0]], [one[1]]), read_sets([two[0]], [two[1]]))
+
+
+def test_label_maps_are_found_beside_the_photos(tmp_path):
+    path, folder = make_set(tmp_path, 3, seed=1, label_maps=True)
+    assert all("sem_seg_file_name" in record for record in read_sets([path], [folder], labels="labels").records)
+    assert not any("sem_seg_file_name" in record for record in read_sets([path], [folder]).records)
+    assert not any("sem_seg_file_name" in record for record in read_sets([path], [folder], labels="none").records)
+
+
+CHANGES = {
+    "has no annotation to learn from": lambda d: d["annotations"].clear(),
+    "lists no categories": lambda d: (d["categories"].clear(), d["annotations"].clear()),
+    "lists a category twice": lambda d: d["categories"][0].update(name=d["categories"][1]["name"]),
+    "category 77, which is not listed": lambda d: d["annotations"][0].update(category_id=77),
+    "belongs to image 99, which is not listed": lambda d: d["annotations"][0].update(image_id=99),
+    "outside its photo": lambda d: d["annotations"][0].update(bbox=[500, 5, 10, 10]),
+    "no polygon of three points": lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4]]),
+    "has a mask of [5, 5]": lambda d: d["annotations"][0].update(segmentation={"size": [5, 5], "counts": [25]}),
+    "1 of 12 photos": lambda d: d["images"][0].update(file_name="gone.png"),
+    "is not a COCO file: KeyError 'bbox'": lambda d: d["annotations"][0].pop("bbox"),
+    "it has no images": lambda d: d.pop("images"),
+}
+
+
+@pytest.mark.parametrize("fragment", CHANGES)
+def test_a_mistake_is_one_sentence_that_names_the_file(fragment, tiny_set):
+    path, folder = tiny_set
+    with pytest.raises(DataError) as caught:
+        read_sets([edited(path, CHANGES[fragment])], [folder])
+    assert fragment in str(caught.value)
+    assert "set1.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_annotations(tmp_path):
+    with pytest.raises(DataError, match="annotation file not found"):
+        read_sets([tmp_path / "none.json"], [tmp_path])
+    (tmp_path / "broken.json").write_text('{"images": [')
+    with pytest.raises(DataError, match="is not a JSON file"):
+        read_sets([tmp_path / "broken.json"], [tmp_path])
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(DataError, match="is not a COCO file"):
+        read_sets([tmp_path / "list.json"], [tmp_path])

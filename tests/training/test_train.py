@@ -1,0 +1,276 @@
+"""Whole runs at tiny size: what they leave behind, how they go on after being killed, how they fail."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fashionseg.errors import DataError, DeviceError, TrainingError
+from fashionseg.training.recipe import read_recipe, with_overrides
+from fashionseg.training.run import TrainOptions, resumed_options, train
+
+from .conftest import TINY, make_set
+
+pytest.importorskip("detectron2")
+pytestmark = pytest.mark.detectron2
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+NORMALISED = ("MODEL.RESNETS.NORM=BN", "MODEL.FPN.NORM=BN")
+"""Random weights need normalisation that learns; the large recipes freeze what COCO weights bring along."""
+
+KILLED_RUN = """
+import os, signal, sys
+from pathlib import Path
+from fashionseg.training import hooks, run
+from fashionseg.training.recipe import read_recipe
+
+written = hooks.MetricsCsv.after_step
+
+def after_step(self):
+    written(self)
+    if self.trainer.iter + 1 == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+hooks.MetricsCsv.after_step = after_step
+train, images, output, recipe = (Path(a) for a in sys.argv[1:])
+run.train(run.TrainOptions((train,), (images,), output, read_recipe(recipe), weights="none", device="cpu", seed=5, quiet=True))
+"""
+
+
+def options(tiny_set, output, name="small", extra=(), **more):
+    short = ["SOLVER.MAX_ITER=20", "SOLVER.WARMUP_ITERS=5"]
+    recipe = with_overrides(read_recipe(name), [*TINY, *short, *NORMALISED, *extra])
+    values = {"weights": "none", "device": "cpu", "seed": 5, "quiet": True, **more}
+    return TrainOptions((tiny_set[0],), (tiny_set[1],), output, recipe, **values)
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def losses(folder):
+    table = rows(folder)
+    names = ["total_loss", *(n for n in table[0] if n.startswith("loss_"))]
+    return np.array([[float(row[name]) for name in names] for row in table])
+
+
+@pytest.mark.parametrize("name", ["deepfashion2", "small"])
+def test_a_run_killed_at_step_12_goes_on_from_10_with_the_same_losses(name, tiny_set, tmp_path):
+    whole = options(tiny_set, tmp_path / "whole", name)
+    train(whole)
+    expected = losses(tmp_path / "whole")
+    assert len(expected) == 20
+
+    (tmp_path / "mine.toml").write_text(whole.recipe.to_toml())
+    command = [sys.executable, "-c", KILLED_RUN, tiny_set[0], tiny_set[1], tmp_path / "killed", tmp_path / "mine.toml"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(rows(tmp_path / "killed")) == 12
+
+    train(resumed_options(tmp_path / "killed", device="cpu", quiet=True))
+    got = losses(tmp_path / "killed")
+    assert [int(row["step"]) for row in rows(tmp_path / "killed")] == list(range(1, 21))
+    difference = np.abs(got - expected)
+    assert difference[10:].max() <= 1e-6, f"largest {difference.max()}, by step {difference.max(axis=1)}"
+
+
+def test_a_run_leaves_everything_that_is_promised(tiny_set, tmp_path):
+    import torch
+
+    val = make_set(tmp_path / "val", 6, seed=9)
+    labelled = make_set(tmp_path / "labelled", 8, seed=4, label_maps=True)
+    result = train(
+        options(
+            labelled,
+            tmp_path / "run",
+            extra=["SOLVER.MAX_ITER=6", "semantic.steps=4", "semantic.warmup=1", "TEST.EVAL_PERIOD=3"],
+            val=val[0],
+            val_images=val[1],
+        )
+    )
+    run = tmp_path / "run"
+    for name in ("config.yaml", "recipe.toml", "run.json", "log.txt", "metrics.csv", "curves.png", "metadata.json"):
+        assert (run / name).stat().st_size > 0, name
+    assert list(run.glob("events.out.tfevents.*"))
+    assert not list(run.rglob("*.part")) + list(run.rglob("*.tmp"))
+    assert len(rows(run)) == 6
+    assert len(rows(run / "semantic")) == 4
+    assert [row["step"] for row in rows(run) if row["segm/AP"]] == ["3", "6"]
+    assert result.final == run / "model_final.pth"
+    assert "segm/AP50" in result.metrics
+    metadata = json.loads((run / "metadata.json").read_text())
+    assert metadata["class_names"][0] == "short_sleeved_shirt"
+    assert metadata["category_ids"] == [1, 2, 3, 4, 5]
+    weights = torch.load(result.final, weights_only=True)
+    assert weights["class_names"] == metadata["class_names"]
+    assert not any(key.startswith("semantic") for key in weights["model"])
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_final_weights_are_the_averaged_ones(tiny_set, tmp_path):
+    import torch
+
+    train(options(tiny_set, tmp_path / "run", extra=["SOLVER.MAX_ITER=3", "ema.decay=0.9"]))
+    final = torch.load(tmp_path / "run/model_final.pth", weights_only=True)["model"]
+    last = torch.load(tmp_path / "run/model_0000002.pth", weights_only=True)
+    assert all(torch.equal(value, last["ema"]["average"][key]) for key, value in final.items())
+    assert not all(torch.equal(value, last["model"][key]) for key, value in final.items())
+
+
+def test_best_score_and_patience_survive_a_resume(tiny_set, tmp_path):
+    more = {"val": tiny_set[0], "val_images": tiny_set[1]}
+    extra = ["SOLVER.MAX_ITER=5", "TEST.EVAL_PERIOD=5", "validation.patience=2"]
+    train(options(tiny_set, tmp_path / "run", extra=extra, **more))
+    first = json.loads((tmp_path / "run/metadata.json").read_text())
+    longer = resumed_options(tmp_path / "run", device="cpu", quiet=True)
+    from dataclasses import replace
+
+    train(replace(longer, recipe=with_overrides(longer.recipe, ["SOLVER.MAX_ITER=30", "SOLVER.BASE_LR=1e-12"])))
+    second = json.loads((tmp_path / "run/metadata.json").read_text())
+    assert second["best_step"] >= first["best_step"] > 0
+    assert second["stopped_early"], "random weights that stay as they are cannot become better"
+    assert len(rows(tmp_path / "run")) < 30
+
+
+def test_old_checkpoints_are_removed(tiny_set, tmp_path):
+    train(options(tiny_set, tmp_path / "run", extra=["SOLVER.CHECKPOINT_PERIOD=1", "SOLVER.MAX_ITER=5"]))
+    assert sorted(p.name for p in (tmp_path / "run").glob("model_0*.pth")) == [
+        "model_0000002.pth",
+        "model_0000003.pth",
+        "model_0000004.pth",
+    ]
+
+
+def test_fine_tuning_on_other_classes_starts_their_heads_anew(tiny_set, tmp_path):
+    train(options(tiny_set, tmp_path / "first", extra=["SOLVER.MAX_ITER=1"]))
+    two = make_set(tmp_path / "two", 4, seed=3, names=("shirt", "hat"))
+    result = train(
+        options(two, tmp_path / "second", extra=["SOLVER.MAX_ITER=1"], weights=str(tmp_path / "first/model_final.pth"))
+    )
+    import torch
+
+    weights = torch.load(result.final, weights_only=True)["model"]
+    assert weights["roi_heads.box_predictor.cls_score.weight"].shape[0] == 3
+
+
+def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tiny_set, tmp_path, monkeypatch):
+    from fashionseg.training import network
+
+    real, calls = network.TrainedNetwork.forward, []
+
+    def forward(self, batch):
+        calls.append(1)
+        found = real(self, batch)
+        return {name: value * float("nan") for name, value in found.items()} if len(calls) == 8 else found
+
+    monkeypatch.setattr(network.TrainedNetwork, "forward", forward)
+    with pytest.raises(TrainingError, match=r"stopped at step 8: the loss is no longer a number.*model_0000004\.pth"):
+        train(options(tiny_set, tmp_path / "run"))
+
+
+def test_a_full_disk_names_the_last_good_checkpoint(tiny_set, tmp_path, monkeypatch):
+    import torch
+
+    real, calls = torch.save, []
+
+    def save(content, stream, **rest):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(content, stream, **rest)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(TrainingError, match=r"model_0000009\.pth \(No space left.*last good.*model_0000004\.pth"):
+        train(options(tiny_set, tmp_path / "run"))
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_no_memory_is_one_sentence(error, tiny_set, tmp_path, monkeypatch):
+    from fashionseg.training import network
+
+    def forward(self, batch):
+        raise error
+
+    monkeypatch.setattr(network.TrainedNetwork, "forward", forward)
+    with pytest.raises(TrainingError, match="stopped at step 1: out of memory .*no checkpoint was written before"):
+        train(options(tiny_set, tmp_path / "run"))
+
+
+def test_two_processes_train_together(tiny_set, tmp_path):
+    result = train(options(tiny_set, tmp_path / "run", extra=["SOLVER.MAX_ITER=2"], gpus=2))
+    assert result.final.is_file()
+    assert len(rows(tmp_path / "run")) == 2
+    with pytest.raises(TrainingError, match="3 photos a step cannot be shared by 2 GPUs"):
+        train(options(tiny_set, tmp_path / "odd", extra=["SOLVER.IMS_PER_BATCH=3"], gpus=2))
+
+
+def test_what_cannot_start(tiny_set, tmp_path):
+    with pytest.raises(TrainingError, match="no run to resume"):
+        resumed_options(tmp_path / "nothing")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/run.json").write_text("{}")
+    with pytest.raises(TrainingError, match="holds a run already"):
+        train(options(tiny_set, tmp_path / "used"))
+    with pytest.raises(TrainingError, match="is damaged"):
+        resumed_options(tmp_path / "used")
+    with pytest.raises(DataError, match="semantic stage needs label maps"):
+        train(options(tiny_set, tmp_path / "maps", extra=["semantic.steps=2"]))
+    with pytest.raises(TrainingError, match="neither a file, a URL, nor a name"):
+        train(options(tiny_set, tmp_path / "weights", weights="nowhere.pth"))
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="finds no GPU"):
+            train(options(tiny_set, tmp_path / "gpu", device="cuda"))
+
+
+def test_a_broken_photo_is_named(tiny_set, tmp_path):
+    photo = next(tiny_set[1].glob("1_1.png"))
+    photo.write_bytes(photo.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"cannot learn from .*1_1\.png"):
+        train(options(tiny_set, tmp_path / "run"))
+
+
+def test_the_command_prints_what_to_do_next(tiny_set, tmp_path):
+    from fashionseg.cli.train import train as command
+
+    arguments = [
+        "--train",
+        tiny_set[0],
+        "--images",
+        tiny_set[1],
+        "-o",
+        tmp_path / "run",
+        "--weights",
+        "none",
+        "--device",
+        "cpu",
+    ]
+    for assignment in (*TINY, "SOLVER.MAX_ITER=2"):
+        arguments += ["--set", assignment]
+    done = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "fashionseg export" in done.stderr
+    again = CliRunner().invoke(
+        command, ["-o", str(tmp_path / "run"), "--resume", "--json", "-q"], catch_exceptions=False
+    )
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["final"].endswith("model_final.pth")
+
+
+def test_wrong_usage_is_exit_code_2(tiny_set, tmp_path):
+    from fashionseg.cli.train import train as command
+
+    for arguments in (["-o", "x"], ["-o", "x", "--resume", "--train", "y"], ["-o", "x", "--gpus", "0"]):
+        assert CliRunner().invoke(command, arguments).exit_code == 2, arguments
