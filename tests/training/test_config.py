@@ -126,6 +126,6 @@ def test_a_recipe_for_another_number_of_classes_is_refused(tmp_path):
 
     path, folder = make_set(tmp_path, 3, seed=1, names=("shirt", "hat"))
     data = read_sets([path], [folder])
-    with pytest.raises(TrainingError, match="for 5 classes, .* has 2"):
+    with pytest.raises(TrainingError, match=r"for 5 classes, .* has 2"):
         build_config(read_recipe("deepfashion2"), data, device="cpu")
     assert build_config(read_recipe("small"), data, device="cpu").MODEL.ROI_HEADS.NUM_CLASSES == 2

@@ -40,7 +40,8 @@ def after_step(self):
 
 hooks.MetricsCsv.after_step = after_step
 train, images, output, recipe = (Path(a) for a in sys.argv[1:])
-run.train(run.TrainOptions((train,), (images,), output, read_recipe(recipe), weights="none", device="cpu", seed=5, quiet=True))
+rest = {"weights": "none", "device": "cpu", "seed": 5, "quiet": True}
+run.train(run.TrainOptions((train,), (images,), output, read_recipe(recipe), **rest))
 """
 
 
@@ -203,7 +204,7 @@ def test_no_memory_is_one_sentence(error, tiny_set, tmp_path, monkeypatch):
         raise error
 
     monkeypatch.setattr(network.TrainedNetwork, "forward", forward)
-    with pytest.raises(TrainingError, match="stopped at step 1: out of memory .*no checkpoint was written before"):
+    with pytest.raises(TrainingError, match=r"step 1: out of memory .*no checkpoint was written before"):
         train(options(tiny_set, tmp_path / "run"))
 
 
