@@ -52,13 +52,20 @@ class Annotator:
         self._names = [name.replace("_", " ") for name in class_names]
         self._hide = frozenset(hide)
 
-    def draw(self, image: NDArray[np.uint8], detections: Detections, pasted: Sequence[PastedMask]) -> None:
+    def draw(
+        self,
+        image: NDArray[np.uint8],
+        detections: Detections,
+        pasted: Sequence[PastedMask],
+        notes: Sequence[str] | None = None,
+    ) -> None:
         """Draw into `image`, in place.
 
         Args:
             image: uint8 [H, W, 3], BGR, writable, C-contiguous.
             detections: n detections in pixels of this picture.
             pasted: their n masks (see `fashionseg.masks.paste_masks`).
+            notes: n texts behind the names; default: the scores.
         """
         if not len(detections):
             return
@@ -73,20 +80,22 @@ class Annotator:
             for i in order:
                 _draw_box(image, detections.boxes[i], colors[i], max(1, line_px // 2))
         if "labels" not in self._hide:
-            self._draw_tags(image, detections, pasted, colors, text_px)
+            texts = [f"{score:.0%}" for score in detections.scores.tolist()] if notes is None else notes
+            self._draw_tags(image, detections, texts, pasted, colors, text_px)
 
     def _draw_tags(
         self,
         image: NDArray[np.uint8],
         detections: Detections,
+        notes: Sequence[str],
         pasted: Sequence[PastedMask],
         colors: list[BGR],
         text_px: int,
     ) -> None:
         size_hw = image.shape[0], image.shape[1]
         tags, homes, alternatives = [], [], []
-        for i, (label, score) in enumerate(zip(detections.labels.tolist(), detections.scores.tolist(), strict=True)):
-            tag = _fitting_tag(self._names[label], f"{score:.0%}", colors[i], text_px, size_hw)
+        for i, (label, note) in enumerate(zip(detections.labels.tolist(), notes, strict=True)):
+            tag = _fitting_tag(self._names[label], note, colors[i], text_px, size_hw)
             if tag is None:
                 continue
             corners = _tag_corners(detections.boxes[i], tag)
@@ -120,10 +129,10 @@ def _draw_box(image: NDArray[np.uint8], box: NDArray[np.float32], color: BGR, li
     cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, line_px)
 
 
-def _fitting_tag(name: str, score: str, color: BGR, text_px: int, picture_hw: tuple[int, int]) -> Tag | None:
+def _fitting_tag(name: str, note: str, color: BGR, text_px: int, picture_hw: tuple[int, int]) -> Tag | None:
     """The tag at this size of text, or smaller where the picture is small; None where it does not fit at all."""
     for px in range(text_px, _SMALLEST_TEXT - 1, -1):
-        tag = render_tag(name, score, color, px)
+        tag = render_tag(name, note, color, px)
         if tag.size_hw[0] <= picture_hw[0] and tag.size_hw[1] <= picture_hw[1]:
             return tag
     return None

@@ -40,7 +40,7 @@ _SYSTEM_FONTS = (  # for names in other scripts than Latin
     "arial.ttf",
 )
 _SPACE = 1  # pixels left between two tags
-_SCORE_INK = 200  # of 255: the score stands back behind the name
+_NOTE_INK = 200  # of 255: the note stands back behind the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +70,19 @@ class Tag:
 
 
 @lru_cache(maxsize=512)
-def render_tag(name: str, score: str, color: BGR, text_px: int) -> Tag:
-    """A rounded tag of this background colour, the texts in black or white, `text_px` pixels per em."""
+def render_tag(name: str, note: str, color: BGR, text_px: int) -> Tag:
+    """A rounded tag of this background colour: a name and, standing back, a note; `text_px` pixels per em."""
     font = _font(name, text_px)
     height, margin = round(text_px * 1.5), round(text_px * 0.5)
-    score_x = margin + (math.ceil(font.getlength(name)) + round(text_px * 0.4) if name else 0)
-    width = score_x + math.ceil(font.getlength(score)) + margin
+    gap = round(text_px * 0.4) if name and note else 0
+    note_x = margin + math.ceil(font.getlength(name)) + gap
+    width = note_x + math.ceil(font.getlength(note)) + margin
     capital = -font.getbbox("H", anchor="ls")[1]
     baseline = round((height + capital) / 2)
     canvas = Image.new("L", (width, height))
     pen = ImageDraw.Draw(canvas)
     pen.text((margin, baseline), name, fill=255, font=font, anchor="ls")
-    pen.text((score_x, baseline), score, fill=_SCORE_INK, font=font, anchor="ls")
+    pen.text((note_x, baseline), note, fill=_NOTE_INK, font=font, anchor="ls")
     ink = np.asarray(canvas, np.float32)[..., None] / 255
     painted = np.array(color, np.float32) * (1 - ink) + np.array(text_color(color), np.float32) * ink
     opacity = _rounded(height, width, text_px * 0.32)[..., None]
