@@ -61,6 +61,20 @@ def _nvidia_on_windows() -> bool:
     return Path("C:/Windows/System32/nvcuda.dll").exists()
 
 
+def check_device(device: str | Device) -> None:
+    """Refuse a device that this machine plainly lacks, before any work is begun.
+
+    Raises:
+        DeviceError: a GPU was asked for, and there is none.
+    """
+    wanted = parse_device(device) if isinstance(device, str) else device
+    if wanted.kind in ("cuda", "trt") and not gpu_present():
+        raise DeviceError(
+            f"device {wanted} was asked for, but this machine shows no NVIDIA GPU; use --device cpu, "
+            "or see `fashionseg doctor`"
+        )
+
+
 def open_backend(
     model: ModelFile,
     device: str | Device = "auto",
@@ -81,6 +95,7 @@ def open_backend(
         ModelError: the device cannot load the model.
     """
     wanted = parse_device(device) if isinstance(device, str) else device
+    check_device(wanted)
     if wanted.kind != "auto":
         return _OPENERS[wanted.kind](model, wanted.index, threads)
     if gpu_present():
@@ -99,22 +114,12 @@ def _open_cpu(model: ModelFile, index: int, threads: int | None) -> Backend:
 
 
 def _open_cuda(model: ModelFile, index: int, threads: int | None) -> Backend:
-    if not gpu_present():
-        raise DeviceError(
-            f"device cuda:{index} was asked for, but this machine shows no NVIDIA GPU; use --device cpu, "
-            "or see `fashionseg doctor`"
-        )
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend.on_cuda(model, index)
 
 
 def _open_trt(model: ModelFile, index: int, threads: int | None) -> Backend:
-    if not gpu_present():
-        raise DeviceError(
-            f"device trt:{index} was asked for, but this machine shows no NVIDIA GPU; use --device cpu, "
-            "or see `fashionseg doctor`"
-        )
     raise DeviceError(
         f"device trt:{index} was asked for, but this release runs models through ONNX Runtime alone; use --device cuda"
     )

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fashionseg.backends.registry import check_device
 from fashionseg.errors import FashionsegError, OutputError
 from fashionseg.files import write_bytes
 from fashionseg.model import ModelFile, read_model
@@ -73,6 +74,7 @@ def segment(
             no error: they stand in the summary.
     """
     began = time.perf_counter()
+    check_device(options.device)
     reporter = reporter or SilentReporter()
     plan = make_plan(arguments, root)
     for failure in plan.failures:
