@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from fashionseg.errors import MediaError
+from fashionseg.media.upright import Turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise
     except Exception as error:
         raise _damaged(path, error) from error
-    return _upright(pixels, orientation)
+    return Turn.from_exif(orientation).apply(pixels)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -83,14 +84,14 @@ def image_size(path: str | Path) -> tuple[int, int]:
         with Path(path).open("rb") as file, _open(file, path) as picture:
             _check_size(picture.size, path)
             width, height = picture.size
-            turned = _orientation_in_header(picture, file) in (5, 6, 7, 8)
+            turn = Turn.from_exif(_orientation_in_header(picture, file))
     except MediaError:
         raise
     except OSError as error:
         raise _unreadable(path, error) if error.errno else _damaged(path, error) from error
     except Exception as error:
         raise _damaged(path, error) from error
-    return (width, height) if turned else (height, width)
+    return turn.size_hw((height, width))
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 92) -> bytes:
@@ -224,21 +225,6 @@ def _grey16_to_bgr(picture: Image.Image) -> NDArray[np.uint8]:
     """16-bit grey; Pillow's own conversion cuts off at 255."""
     grey = np.clip(np.asarray(picture), 0, 65_535).astype(np.uint16) >> 8
     return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation (1..8, anything else is upright) on uint8 [H, W, 3]."""
-    turns = {2: (False, 1), 3: (False, -1), 4: (False, 0), 5: (True, None), 6: (True, 1), 7: (True, -1), 8: (True, 0)}
-    if orientation not in turns:
-        return pixels
-    import cv2
-
-    transposed, flip = turns[orientation]
-    if transposed:
-        pixels = cv2.transpose(pixels)  # type: ignore[assignment]
-    if flip is not None:
-        pixels = cv2.flip(pixels, flip)  # type: ignore[assignment]
-    return pixels
 
 
 def _orientation(picture: ImageFile.ImageFile) -> int:

@@ -1,0 +1,205 @@
+"""Opening video files with FFmpeg safely, and its errors in words.
+
+Knows containers, streams, and when their clocks begin. Knows nothing about pixels: that is `video_reader.py`.
+
+A video file is data from a stranger. Some "videos" are lists of other files or addresses (HLS, DASH, concat scripts),
+and some file names look like FFmpeg protocols ("concat:a|b"): only the file itself is opened, and only by a demuxer
+that reads nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import av
+
+from fashionseg.errors import MediaError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+NATIVE_ERRORS = (av.FFmpegError, ValueError, OverflowError, MemoryError)
+"""What PyAV may raise over a file's contents."""
+
+_DEMUXERS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,av1,ivf,asf,flv,live_flv,ogg,mxf,gxf,mjpeg,dv,"
+    "yuv4mpegpipe,nut,rm,wtv,vc1,nsv"
+)
+_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+
+_SEGMENT = 0x18538067
+"""The EBML element that holds a whole Matroska file."""
+
+_MAY_RESTART = cast("int", av.format.Flags.ts_discont.value)
+_LATEST_OWN_START = Fraction(10)
+"""A file whose first picture comes later than this carries the clock of a longer recording, not its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """An audio track of a video.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        sample_rate: in Hz.
+        channels: number of channels.
+        language: as the file says, or "".
+    """
+
+    codec: str
+    sample_rate: int
+    channels: int
+    language: str
+
+
+def open_container(path: str | Path) -> InputContainer:
+    """Open a local video file for reading.
+
+    Raises:
+        MediaError: it is missing, unreadable, empty, not a regular file, or no container FFmpeg knows.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise native_error(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(f"{path} is not a regular file")
+    if status.st_size == 0:
+        raise MediaError(f"{path} is empty (0 bytes)")
+    try:
+        return av.open(f"file:{os.fspath(path)}", container_options=_OPTIONS, metadata_errors="replace")
+    except NATIVE_ERRORS as error:
+        raise native_error(path, error) from error
+
+
+def native_error(path: str | Path, error: Exception) -> MediaError:
+    """One sentence with the file's name for an error of PyAV or the operating system."""
+    if isinstance(error, FileNotFoundError):
+        return MediaError(f"{path} is not there (any more)")
+    if isinstance(error, MemoryError):
+        return MediaError(f"{path} does not fit into memory")
+    if isinstance(error, PermissionError | IsADirectoryError):
+        return MediaError(f"cannot read {path}: {error.strerror}")
+    if isinstance(error, av.InvalidDataError | av.ArgumentError | EOFError):
+        return MediaError(f"{path} is not a video, or it is damaged or cut off, and cannot be opened")
+    return MediaError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+
+
+def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
+    """The main video stream; cover pictures do not count.
+
+    Raises:
+        MediaError: there is none, or no decoder for it.
+    """
+    attached = av.stream.Disposition.attached_pic
+    videos = [stream for stream in container.streams.video if not stream.disposition & attached]
+    if not videos:
+        holds = "sound and a cover picture" if container.streams.video else "no video"
+        raise MediaError(f"{path} holds {'only ' if container.streams.video else ''}{holds}")
+    best = container.streams.best("video")
+    stream = best if best in videos else videos[0]
+    if stream.codec_context is None:
+        raise MediaError(f"{path} uses a video codec that this FFmpeg cannot decode; convert it to H.264")
+    return stream
+
+
+def clock_start(container: InputContainer, stream: VideoStream) -> int:
+    """The tick of the video's clock at which the presentation starts: what `VideoFrame.pts` counts from.
+
+    Zero for files with a clock of their own, so that a picture that comes late comes late in the output as well. The
+    earliest start among video and sound where the clock is that of a broadcast or a longer recording (transport
+    streams, clips cut out without new times), or where something starts before zero.
+    """
+    starts = [_start(s) for s in (*container.streams.video, *container.streams.audio) if s.start_time is not None]
+    if not starts:
+        return 0
+    earliest = min(starts)
+    if may_start_anywhere(container) or earliest < 0 or earliest > _LATEST_OWN_START:
+        return earliest // _tick(stream)
+    return 0
+
+
+def may_start_anywhere(container: InputContainer) -> bool:
+    """Whether this is a stream cut from a broadcast or disc: any start time, jumps of the clock, pieces lost."""
+    return bool(container.format.flags & _MAY_RESTART)
+
+
+def missing_end(path: str | Path, container: InputContainer, stream: VideoStream, packets: int) -> str:
+    """Why a file that could be read to its end is yet not whole, or "".
+
+    Args:
+        path: the file.
+        container: its open container.
+        stream: the stream that was read.
+        packets: how many packets of the stream there were.
+    """
+    names = container.format.name.split(",")
+    promised = 0
+    if "mov" in names:
+        promised = len(stream.index_entries)
+    elif "avi" in names:
+        promised = stream.frames
+    if packets < promised:
+        return f"it promises {promised} frames"
+    if "matroska" in names and (bytes_missing := _matroska_bytes_missing(path)):
+        return f"the file is cut off, {bytes_missing} bytes are missing"
+    return ""
+
+
+def sounds(container: InputContainer) -> tuple[Sound, ...]:
+    """The audio tracks of a container."""
+    return tuple(
+        Sound(
+            s.codec_context.codec.canonical_name,
+            s.codec_context.sample_rate,
+            s.codec_context.channels,
+            s.language or "",
+        )
+        for s in container.streams.audio
+        if s.codec_context is not None
+    )
+
+
+def _start(stream: Stream) -> Fraction:
+    return (stream.start_time or 0) * _tick(stream)
+
+
+def _tick(stream: Stream) -> Fraction:
+    return stream.time_base or Fraction(1, av.time_base)
+
+
+def _matroska_bytes_missing(path: str | Path) -> int:
+    """How many bytes a Matroska or WebM file is shorter than its segment says (https://www.rfc-editor.org/rfc/rfc8794)."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        head = file.read(4096)
+        size = file.seek(0, os.SEEK_END)
+    position = 0
+    while position < len(head):
+        identity, position = _ebml_number(head, position, keep_marker=True)
+        length, position = _ebml_number(head, position, keep_marker=False)
+        if length is None:
+            return 0  # written live: its size was never known
+        if identity == _SEGMENT:
+            return max(0, position + length - size)
+        position += length
+    return 0
+
+
+def _ebml_number(data: bytes, position: int, *, keep_marker: bool) -> tuple[int | None, int]:
+    """A number of variable length and the position behind it; None for the reserved "unknown"."""
+    if position >= len(data) or data[position] == 0:
+        return None, position + 1
+    length = 9 - data[position].bit_length()
+    value = int.from_bytes(data[position : position + length], "big")
+    bits = value & (1 << 7 * length) - 1
+    if keep_marker:
+        return value, position + length
+    return (None if bits == (1 << 7 * length) - 1 else bits), position + length
