@@ -69,11 +69,15 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    sys.exit(run(words, debug="--debug" in words or bool(os.environ.get("FASHIONSEG_DEBUG"))))
+    try:
+        code = run(words, debug="--debug" in words or bool(os.environ.get("FASHIONSEG_DEBUG")))
+    except KeyboardInterrupt:  # while an earlier one was being reported
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
 
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
-    """Run the command line; returns its exit code (see `docs` of the README: 0, 1, 2, 3, 4, 130)."""
+    """Run the command line; returns its exit code: 0, 1, 2, 3, 4 or 130 (see the README)."""
     from fashionseg.errors import FashionsegError
 
     try:
