@@ -93,16 +93,17 @@ class Annotator:
         text_px: int,
     ) -> None:
         size_hw = image.shape[0], image.shape[1]
-        tags, homes, alternatives = [], [], []
+        tags, homes = [], []
         for i, (label, note) in enumerate(zip(detections.labels.tolist(), notes, strict=True)):
             tag = _fitting_tag(self._names[label], note, colors[i], text_px, size_hw)
             if tag is None:
                 continue
-            corners = _tag_corners(detections.boxes[i], tag)
             tags.append(tag)
-            homes.append(_tag_centred(pasted[i], tag) if "boxes" in self._hide and pasted[i].area else corners[0])
-            alternatives.append(corners)
-        places = place_tags(homes, alternatives, [tag.size_hw for tag in tags], size_hw)
+            if "boxes" in self._hide and pasted[i].area:
+                homes.append(_centred_on(pasted[i], tag))
+            else:
+                homes.append(_standing_on(detections.boxes[i], tag))
+        places = place_tags(homes, [tag.size_hw for tag in tags], size_hw)
         for tag, place in zip(reversed(tags), reversed(places), strict=True):  # the best score ends on top
             tag.paint(image, place[0], place[1])
 
@@ -138,21 +139,12 @@ def _fitting_tag(name: str, note: str, color: BGR, text_px: int, picture_hw: tup
     return None
 
 
-def _tag_corners(box: NDArray[np.float32], tag: Tag) -> list[Point]:
-    """Top left corners of a tag at its box, the usual one (standing on the box, at its left) first."""
-    x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
-    height, width = tag.size_hw
-    return [
-        (x0, y0 - height),
-        (x1 - width, y0 - height),
-        (x0, y0),
-        (x1 - width, y0),
-        (x0, y1),
-        (x0, y1 - height),
-        (x1 - width, y1 - height),
-    ]
+def _standing_on(box: NDArray[np.float32], tag: Tag) -> Point:
+    """Top left corner of a tag that stands on the left end of a box."""
+    return round(float(box[0])), round(float(box[1])) - tag.size_hw[0]
 
 
-def _tag_centred(mask: PastedMask, tag: Tag) -> Point:
+def _centred_on(mask: PastedMask, tag: Tag) -> Point:
+    """Top left corner of a tag in the middle of a garment."""
     x, y = mask.center
     return round(x - tag.size_hw[1] / 2), round(y - tag.size_hw[0] / 2)

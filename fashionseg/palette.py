@@ -28,9 +28,9 @@ _TABLE = (
     0x8E24AA,  # purple
     0xFF7F6E,  # coral
     0x0F8A83,  # teal
+    0xF9C874,  # sand
     0x7DE3FF,  # sky
     0xB6F279,  # lime
-    0x3D5AE0,  # indigo
     0xDE64E7,  # orchid
 )
 _GOLDEN_RATIO = 0.618034

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BITS = 5  # of a number in each character
 _FIRST = 48  # character "0" stands for 0
-_MAX_DIGITS = 13  # characters that a signed 64-bit number can need
+_MAX_DIGITS = 7  # characters of a number: runs of up to 2**34 pixels
 
 
 def encode_rle(pasted: PastedMask, size_hw: tuple[int, int]) -> str:
@@ -119,7 +119,7 @@ def text_to_counts(text: str | bytes) -> NDArray[np.int64]:
     first = np.concatenate([[0], last[:-1] + 1])
     place = np.arange(len(characters)) - np.repeat(first, last - first + 1)
     if place.max() >= _MAX_DIGITS:
-        raise DataError("a mask's run-length encoding is damaged: it holds a number beyond 64 bits")
+        raise DataError("a mask's run-length encoding is damaged: it holds a number that no picture has pixels for")
     numbers = np.add.reduceat((characters & 31) << (place * _BITS), first)
     negative = characters[last] & 16 != 0
     numbers[negative] -= np.int64(1) << ((place[last][negative] + 1) * _BITS)

@@ -5,8 +5,10 @@ Knows text, colours and rectangles. Knows nothing about detections or masks.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
@@ -39,6 +41,7 @@ _SYSTEM_FONTS = (  # for names in other scripts than Latin
     "malgun.ttf",
     "arial.ttf",
 )
+_TRIES = 32  # places looked at before a tag settles for one it shares
 _SPACE = 1  # pixels left between two tags
 _NOTE_INK = 200  # of 255: the note stands back behind the name
 
@@ -72,7 +75,7 @@ class Tag:
 @lru_cache(maxsize=512)
 def render_tag(name: str, note: str, color: BGR, text_px: int) -> Tag:
     """A rounded tag of this background colour: a name and, standing back, a note; `text_px` pixels per em."""
-    font = _font(name, text_px)
+    name, font = _legible(name, text_px)
     height, margin = round(text_px * 1.5), round(text_px * 0.5)
     gap = round(text_px * 0.4) if name and note else 0
     note_x = margin + math.ceil(font.getlength(name)) + gap
@@ -90,32 +93,41 @@ def render_tag(name: str, note: str, color: BGR, text_px: int) -> Tag:
     return Tag(np.rint(painted * opacity).astype(np.uint8), clear.astype(np.uint8))
 
 
-def place_tags(
-    homes: list[Point], alternatives: list[list[Point]], sizes_hw: list[tuple[int, int]], picture_hw: tuple[int, int]
-) -> list[Place]:
+def place_tags(homes: list[Point], sizes_hw: list[tuple[int, int]], picture_hw: tuple[int, int]) -> list[Place]:
     """A place for each of n tags, inside the picture and, where possible, not on an earlier tag.
-
-    A tag whose home is taken goes to the free place nearest to it, among its alternatives and just beside the tags
-    in its way; where none is free, to the one it shares least.
 
     Args:
         homes: where each tag would best have its top left corner.
-        alternatives: other corners that would do, per tag.
         sizes_hw: height and width of each tag, not larger than the picture.
         picture_hw: height and width of the picture.
     """
     taken: list[Place] = []
-    for home, others, size_hw in zip(homes, alternatives, sizes_hw, strict=True):
-        best = _inside(home, size_hw, picture_hw)
-        blockers = [other for other in taken if _overlap(best, other)]
-        if blockers:
-            corners = [*others, *(corner for blocker in blockers for corner in _beside(best, blocker))]
-            places = [best, *(_inside(corner, size_hw, picture_hw) for corner in corners)]
-            shared = [sum(_overlap(place, other) for other in taken) for place in places]
-            moved = [abs(place[0] - home[0]) + abs(place[1] - home[1]) for place in places]
-            best = min(zip(shared, moved, places, strict=True))[2]
-        taken.append(best)
+    for home, size_hw in zip(homes, sizes_hw, strict=True):
+        taken.append(_nearest_free(_inside(home, size_hw, picture_hw), taken, picture_hw))
     return taken
+
+
+def _nearest_free(home: Place, taken: list[Place], picture_hw: tuple[int, int]) -> Place:
+    """The free place nearest to `home`, sought best first beside the tags in the way; else the one shared least."""
+    queue = [(0, home)]
+    seen = {home}
+    best, least = home, math.inf
+    for _ in range(_TRIES):
+        if not queue:
+            break
+        _, place = heapq.heappop(queue)
+        overlaps = [(area, other) for other in taken if (area := _overlap(place, other))]
+        if not overlaps:
+            return place
+        shared = sum(area for area, _ in overlaps)
+        if shared < least:
+            best, least = place, shared
+        for corner in {corner for _, blocker in overlaps for corner in _beside(place, blocker)}:
+            other = _inside(corner, (place[3] - place[1], place[2] - place[0]), picture_hw)
+            if other not in seen:
+                seen.add(other)
+                heapq.heappush(queue, (abs(other[0] - home[0]) + abs(other[1] - home[1]), other))
+    return best
 
 
 def _inside(corner: Point, size_hw: tuple[int, int], picture_hw: tuple[int, int]) -> Place:
@@ -144,14 +156,19 @@ def _overlap(a: Place, b: Place) -> int:
 
 
 @lru_cache(maxsize=256)
-def _font(text: str, text_px: int) -> ImageFont.FreeTypeFont:
-    """The font Pillow brings along; for a text it has no letters for, the first of the system's fonts that has them."""
+def _legible(text: str, text_px: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The text and a font that has its letters.
+
+    The font Pillow brings along knows ASCII alone; then come the system's. Where none has the letters, accents are
+    left out; what is still missing shows as boxes.
+    """
     brought = cast("ImageFont.FreeTypeFont", ImageFont.load_default(text_px))  # a bitmap font where no size is given
     for font in itertools.chain([brought], _system_fonts(text_px)):
-        missing = font.getmask("\uffff")
-        if all(bytes(font.getmask(letter)) != bytes(missing) for letter in set(text) - {" "}):
-            return font
-    return brought
+        missing = bytes(font.getmask("\uffff"))
+        if all(bytes(font.getmask(letter)) != missing for letter in set(text)):
+            return text, font
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return plain, brought
 
 
 def _system_fonts(text_px: int) -> Iterator[ImageFont.FreeTypeFont]:
