@@ -108,11 +108,11 @@ class Model:
             ModelError: a class the model does not have.
         """
         labels = self._labels(classes)
-        several = isinstance(pictures, list)
-        frames = (_frame(index, picture) for index, picture in enumerate(pictures if several else [pictures]))
+        listed = pictures if isinstance(pictures, list) else [pictures]
+        frames = (_frame(index, picture) for index, picture in enumerate(listed))
         prepared = (prepare_frame(frame, self.spec, block=frame.source.index // WINDOW) for frame in frames)
         found = [item.detections.filtered(conf, labels) for item in infer(prepared, self.backend, batch)]
-        return found if several else found[0]
+        return found if isinstance(pictures, list) else found[0]
 
     def stream(
         self,

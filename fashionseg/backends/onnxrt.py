@@ -81,7 +81,7 @@ class OnnxRuntimeBackend:
         """See `Backend.run`."""
         if self._session is None:
             raise FashionsegError("the backend is closed")
-        feeds = dict(zip(INPUTS, (images, image_sizes), strict=True))
+        feeds: dict[str, NDArray[Any]] = dict(zip(INPUTS, (images, image_sizes), strict=True))
         try:
             outputs = self._run_cpu(feeds) if self.device == "cpu" else self._run_bound(feeds)
         except FashionsegError:

@@ -11,12 +11,16 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # older clicks have no type parameter
+
 F = TypeVar("F")
 
 PATH = click.Path(path_type=Path)
 
 
-class DeviceType(click.ParamType):
+class DeviceType(_ParamType):
     """`auto`, `cpu`, `cuda`, `cuda:1`, `trt`, `trt:1`; a number means that GPU."""
 
     name = "device"
@@ -30,7 +34,7 @@ class DeviceType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class ChoicesType(click.ParamType):
+class ChoicesType(_ParamType):
     """A comma-separated selection among fixed words."""
 
     name = "list"
@@ -52,7 +56,7 @@ class ChoicesType(click.ParamType):
         return chosen
 
 
-class NamesType(click.ParamType):
+class NamesType(_ParamType):
     """Comma-separated names."""
 
     name = "names"
@@ -64,7 +68,7 @@ class NamesType(click.ParamType):
         return tuple(word for word in (str(word).strip() for word in words) if word)
 
 
-class SecondsType(click.ParamType):
+class SecondsType(_ParamType):
     """A time as seconds (`12.5`) or a clock (`1:02:03.5`)."""
 
     name = "time"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -118,7 +117,7 @@ class Summary:
     interrupted: bool = False
     frames: int = 0
     seconds: float = 0.0
-    timings: Counter[str] = field(default_factory=Counter)
+    timings: dict[str, float] = field(default_factory=dict)
     clocks: list[StageClock] = field(default_factory=list)
     inexact: int = 0
     class_names: tuple[str, ...] = ()
@@ -175,7 +174,7 @@ class Timings:
     """Seconds by kind of work, added to from many threads."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -186,4 +185,4 @@ class Timings:
         finally:
             spent = time.perf_counter() - began
             with self._lock:
-                self.seconds[kind] += spent
+                self.seconds[kind] = self.seconds.get(kind, 0.0) + spent
