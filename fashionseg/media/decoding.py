@@ -5,7 +5,7 @@ Knows packets, decoder threads and damage. Knows nothing about pixels: that is `
 
 from __future__ import annotations
 
-from contextlib import closing
+import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
@@ -44,54 +45,89 @@ class BrokenVideoError(MediaError):
         self.frames = frames
 
 
-def decoded_frames(path: str | Path, threads: int) -> Generator[av.VideoFrame, None, None]:
-    """Every frame of the main video stream once, in presentation order, as FFmpeg decodes it.
+class Walk:
+    """One walk through a file: an iterator over every frame of the main video stream once, in presentation order.
 
     Where several threads leave it uncertain which frames are sound, the rest is decoded by one thread alone: what comes
-    out never depends on `threads`.
+    out never depends on the number of threads.
 
-    Raises:
-        BrokenVideoError: after the last sound frame.
-        MediaError: the file cannot be opened.
+    Attributes:
+        container: the open file.
+        stream: its main video stream.
     """
-    delivered = 0
-    if threads > 1:
+
+    def __init__(self, path: str | Path, threads: int) -> None:
+        """Open the file; decoding begins with the first frame asked for.
+
+        Raises:
+            MediaError: it cannot be opened, or holds no video.
+        """
+        self._path = path
+        self._threads = threads
+        self.container = open_container(path)
         try:
-            with closing(_decode(path, threads)) as frames:
-                for frame in frames:
-                    yield frame
-                    delivered += 1
-        except _FaultInThreadsError:
-            pass
-        else:
-            return
-    with closing(_decode(path, 1)) as frames:
-        for index, frame in enumerate(frames):
-            if index >= delivered:
+            self.stream = video_stream(self.container, path)
+        except MediaError:
+            self.container.close()
+            raise
+        self._frames = self._decoded()
+        self._ahead: list[av.VideoFrame] = []
+
+    def __iter__(self) -> Walk:
+        return self
+
+    def __next__(self) -> av.VideoFrame:
+        """The next frame.
+
+        Raises:
+            BrokenVideoError: after the last sound frame of a video that breaks off.
+        """
+        return self._ahead.pop() if self._ahead else next(self._frames)
+
+    def peek(self) -> av.VideoFrame | None:
+        """The next frame without going past it; None at the end."""
+        if not self._ahead:
+            self._ahead.extend(itertools.islice(self._frames, 1))
+        return self._ahead[0] if self._ahead else None
+
+    def close(self) -> None:
+        """Free the file and the decoder."""
+        self._frames.close()
+        self.container.close()
+
+    def _decoded(self) -> Generator[av.VideoFrame, None, None]:
+        delivered = 0
+        try:
+            for frame in _decode(self._path, self.container, self.stream, self._threads):
                 yield frame
+                delivered += 1
+        except _FaultInThreadsError:
+            with open_container(self._path) as container:
+                again = _decode(self._path, container, video_stream(container, self._path), 1)
+                yield from itertools.islice(again, delivered, None)
 
 
-def _decode(path: str | Path, threads: int) -> Generator[av.VideoFrame, None, None]:
-    with open_container(path) as container:
-        stream = video_stream(container, path)
-        for other in container.streams:
-            if other is not stream:
-                other.discard = av.stream.Discard.all
-        run = _Decoder(stream, threads, lenient=may_start_anywhere(container))
-        packets = container.demux(stream)
-        while not run.fault:
-            try:
-                packet = next(packets, None)
-            except NATIVE_ERRORS as error:
-                run.fault = str(native_error("the file", error))
-                break
-            if packet is None:
-                break
-            yield from run.feed(packet)
-        yield from run.drain()
-        reason = run.fault or missing_end(path, container, stream, run.packets)
-        if reason:
-            raise BrokenVideoError(path, run.frames, reason)
+def _decode(
+    path: str | Path, container: InputContainer, stream: VideoStream, threads: int
+) -> Generator[av.VideoFrame, None, None]:
+    for other in container.streams:
+        if other is not stream:
+            other.discard = av.stream.Discard.all
+    decoder = _Decoder(stream, threads, lenient=may_start_anywhere(container))
+    packets = container.demux(stream)
+    while not decoder.fault:
+        try:
+            packet = next(packets, None)
+        except NATIVE_ERRORS as error:
+            decoder.fault = str(native_error("the file", error))
+            break
+        if packet is None:
+            break
+        yield from decoder.feed(packet)
+    yield from decoder.drain()
+    reason = decoder.fault or missing_end(path, container, stream, decoder.packets)
+    if reason:
+        raise BrokenVideoError(path, decoder.frames, reason)
 
 
 class _FaultInThreadsError(Exception):

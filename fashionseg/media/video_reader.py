@@ -21,11 +21,9 @@ from fashionseg.media.containers import (
     clock_start,
     may_start_anywhere,
     native_error,
-    open_container,
     sounds,
-    video_stream,
 )
-from fashionseg.media.decoding import BrokenVideoError, Clock, decoded_frames
+from fashionseg.media.decoding import BrokenVideoError, Clock, Walk
 from fashionseg.media.upright import Turn
 
 if TYPE_CHECKING:
@@ -106,9 +104,13 @@ class VideoReader:
         self._threads = threads or min(MAX_THREADS, _cores())
         self._active: list[Generator[VideoFrame, None, None]] = []
         self._reformatter = VideoReformatter()
-        with open_container(path) as container:
-            self._read_header(container, video_stream(container, path))
-        self._read_first_frame()
+        self._unused: Walk | None = Walk(path, self._threads)  # the first walk goes on from here: opening is slow
+        try:
+            self._read_header(self._unused.container, self._unused.stream)
+            self._read_first_frame(self._unused.peek())
+        except MediaError:
+            self.close()
+            raise
 
     def __enter__(self) -> VideoReader:
         return self
@@ -126,6 +128,9 @@ class VideoReader:
         for frames in self._active:
             frames.close()
         self._active.clear()
+        if self._unused is not None:
+            self._unused.close()
+            self._unused = None
 
     def frames(
         self, stride: int = 1, start: Fraction | None = None, end: Fraction | None = None, first: int = 0
@@ -151,8 +156,9 @@ class VideoReader:
         self, stride: int, start: Fraction | None, end: Fraction | None, first: int
     ) -> Generator[VideoFrame, None, None]:
         clock = Clock(self.time_base, self._clock_start, self._step, restarts=self._restarts)
-        with closing(decoded_frames(self.path, self._threads)) as decoded:
-            for index, frame in enumerate(decoded):
+        walk, self._unused = self._unused or Walk(self.path, self._threads), None
+        with closing(walk):
+            for index, frame in enumerate(walk):
                 pts = clock.stamp(frame.pts)
                 time = pts * self.time_base
                 if end is not None and time >= end:
@@ -178,12 +184,7 @@ class VideoReader:
         self._step = max(1, round(1 / self.average_rate / self.time_base))
         self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
 
-    def _read_first_frame(self) -> None:
-        with closing(decoded_frames(self.path, self._threads)) as decoded:
-            try:
-                frame = next(decoded, None)
-            except BrokenVideoError:
-                frame = None
+    def _read_first_frame(self, frame: av.VideoFrame | None) -> None:
         if frame is None:
             raise MediaError(f"{self.path} holds no frame that can be decoded")
         self._turn = _turn(frame)
