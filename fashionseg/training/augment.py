@@ -75,7 +75,7 @@ class AffineTransform(Transform):  # type: ignore[misc]
 class RandomWarp(T.Augmentation):  # type: ignore[misc]
     """Scale, rotation, shift and flip in one warp onto the recipe's canvas.
 
-    At scale 1 the photo just covers the canvas. A photo larger than the canvas is placed so that all of it can
+    At scale 1 the photo just covers the canvas, which lies when the photo lies. A photo larger than the canvas is placed so that all of it can
     come to lie inside, a smaller one so that it stays inside.
     """
 
@@ -86,7 +86,8 @@ class RandomWarp(T.Augmentation):  # type: ignore[misc]
     def get_transform(self, image: NDArray[np.uint8]) -> AffineTransform:
         """A random warp for an image uint8 [h, w, 3]."""
         height, width = image.shape[:2]
-        canvas_height, canvas_width = self.canvas_hw
+        short, long = sorted(self.canvas_hw)
+        canvas_height, canvas_width = (short, long) if width > height else (long, short)
         low, high = self.rule.scale
         cover = max(canvas_height / height, canvas_width / width)
         scale = cover * math.exp(np.random.uniform(math.log(low), math.log(high)))  # noqa: NPY002
@@ -97,7 +98,7 @@ class RandomWarp(T.Augmentation):  # type: ignore[misc]
         slack = np.abs(np.array([canvas_width - width * scale, canvas_height - height * scale])) / 2
         centre = np.array([canvas_width, canvas_height]) / 2 + np.random.uniform(-1, 1, 2) * slack  # noqa: NPY002
         offset = centre - linear @ np.array([width, height]) / 2
-        return AffineTransform(np.column_stack([linear, offset]), self.canvas_hw)
+        return AffineTransform(np.column_stack([linear, offset]), (canvas_height, canvas_width))
 
 
 class ColourTransform(Transform):  # type: ignore[misc]

@@ -26,15 +26,14 @@ _MAPS_READ = 1000
 def label_frequencies(records: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     """Share of pixels of each class index, float64 [classes], over (at most a thousand of) the label maps.
 
+    Without any label map there is one class, which no pixel is known to have.
+
     Raises:
-        DataError: no photo has a label map, or one cannot be read.
+        DataError: a label map cannot be read.
     """
     files = [record["sem_seg_file_name"] for record in records if "sem_seg_file_name" in record]
     if not files:
-        raise DataError(
-            f"the semantic stage needs label maps beside the photos (none for {records[0]['file_name']}); "
-            "name their folder with --set semantic.labels=FOLDER or leave the stage out with --set semantic.steps=0"
-        )
+        return np.ones(1)
     counts = np.zeros(256)
     for file in files[:: -(-len(files) // _MAPS_READ)]:
         labels = cv2.imread(file, cv2.IMREAD_GRAYSCALE)

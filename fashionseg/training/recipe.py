@@ -34,7 +34,8 @@ class Augmentation:
     Attributes:
         method: "detectron2" resizes and flips as `INPUT.*` says; "warp" does everything geometric in one affine
             warp onto a canvas of fixed size (large-scale jitter, rotation, shift, flip).
-        canvas_hw: height, width in pixels of the canvas ("warp").
+        canvas_hw: height, width in pixels of the canvas ("warp"); sides are swapped for photos of the other
+            orientation.
         scale: smallest and largest factor of the jitter; at 1 the photo just covers the canvas ("warp").
         rotation: largest angle in degrees, to both sides ("warp").
         flip: probability of mirroring left and right ("warp").

@@ -212,8 +212,15 @@ def test_two_processes_train_together(tiny_set, tmp_path):
     result = train(options(tiny_set, tmp_path / "run", extra=["SOLVER.MAX_ITER=2"], gpus=2))
     assert result.final.is_file()
     assert len(rows(tmp_path / "run")) == 2
-    with pytest.raises(TrainingError, match="3 photos a step cannot be shared by 2 GPUs"):
-        train(options(tiny_set, tmp_path / "odd", extra=["SOLVER.IMS_PER_BATCH=3"], gpus=2))
+
+
+def test_photos_a_step_must_be_shared_evenly(monkeypatch):
+    from fashionseg.training import worker
+
+    monkeypatch.setattr(worker.comm, "get_world_size", lambda: 2)
+    worker._require_even_batches(4, 0)
+    with pytest.raises(TrainingError, match=r"3 photos a step cannot be shared by 2 GPUs: .*IMS_PER_BATCH=2"):
+        worker._require_even_batches(3)
 
 
 def test_what_cannot_start(tiny_set, tmp_path):
@@ -225,8 +232,6 @@ def test_what_cannot_start(tiny_set, tmp_path):
         train(options(tiny_set, tmp_path / "used"))
     with pytest.raises(TrainingError, match="is damaged"):
         resumed_options(tmp_path / "used")
-    with pytest.raises(DataError, match="semantic stage needs label maps"):
-        train(options(tiny_set, tmp_path / "maps", extra=["semantic.steps=2"]))
     with pytest.raises(TrainingError, match="neither a file, a URL, nor a name"):
         train(options(tiny_set, tmp_path / "weights", weights="nowhere.pth"))
     import torch

@@ -1,0 +1,128 @@
+"""Weights: what may be loaded, what is refused, and that nothing in a file is run."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from fashionseg.errors import TrainingError
+
+pytest.importorskip("detectron2")
+pytestmark = pytest.mark.detectron2
+
+
+class Evil:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def linear():
+    import torch
+
+    return torch.nn.Linear(2, 3)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    import torch
+
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    model = linear()
+    keeper = SafeCheckpointer(model, tmp_path)
+    keeper.save("model_0000004", iteration=4)
+    assert keeper.last_good == tmp_path / "model_0000004.pth"
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000004.pth"
+    assert not list(tmp_path.glob(".*"))
+    other = linear()
+    assert SafeCheckpointer(other, tmp_path).load(keeper.get_checkpoint_file())["iteration"] == 4
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_float16_weights_and_bare_tables_are_loaded(tmp_path):
+    import torch
+
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    model = linear()
+    torch.save({k: v.half() for k, v in model.state_dict().items()}, tmp_path / "bare.pth")
+    other = linear()
+    SafeCheckpointer(other, tmp_path).load(str(tmp_path / "bare.pth"))
+    assert other.weight.dtype == torch.float32
+    assert torch.equal(other.weight, model.weight.half().float())
+
+
+def test_a_zoo_pickle_is_loaded(tmp_path):
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    weights = {"weight": np.full((3, 2), 2.0, np.float32), "bias": np.zeros(3, np.float32)}
+    path = tmp_path / "zoo.pkl"
+    path.write_bytes(pickle.dumps({"model": weights, "__author__": "somebody"}))
+    model = linear()
+    SafeCheckpointer(model, tmp_path).load(str(path))
+    assert (model.weight == 2).all()
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(suffix, tmp_path):
+    import torch
+
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    path, trace = tmp_path / f"evil{suffix}", tmp_path / "trace"
+    content = {"model": {"weight": np.zeros((3, 2), np.float32)}, "extra": Evil(trace)}
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(TrainingError, match="--trust"):
+        SafeCheckpointer(linear(), tmp_path).load(str(path))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04 neither", pickle.dumps([1, 2]), pickle.dumps({})]
+)
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_what_is_no_checkpoint_is_one_sentence(content, suffix, tmp_path):
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    path = tmp_path / f"odd{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError) as caught:
+        SafeCheckpointer(linear(), tmp_path).load(str(path))
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_places_of_weights(tmp_path):
+    from fashionseg.training.checkpoints import fetch_weights, locate_weights
+
+    (tmp_path / "mine.pth").write_bytes(b"x")
+    assert locate_weights("none") == ""
+    assert locate_weights(str(tmp_path / "mine.pth")).endswith("mine.pth")
+    assert locate_weights("detectron2://a/b.pkl") == "detectron2://a/b.pkl"
+    for name in (
+        "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
+        "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
+    ):
+        assert locate_weights(name).endswith("model_final_f10217.pkl")
+    with pytest.raises(TrainingError, match="no weights 'x.pth'"):
+        locate_weights("x.pth")
+    assert fetch_weights("") == ""
+    with pytest.raises(TrainingError, match="cannot fetch the weights http://127.0.0.1:9/x"):
+        fetch_weights("http://127.0.0.1:9/x.pth")
+
+
+def test_weights_that_fit_nothing_are_refused(tmp_path):
+    import torch
+
+    from fashionseg.training.worker import load_weights
+
+    torch.save({"model": {"other": torch.zeros(3)}}, tmp_path / "foreign.pth")
+    with pytest.raises(TrainingError, match="fit no layer"):
+        load_weights(linear(), str(tmp_path / "foreign.pth"), tmp_path, trust=False)
