@@ -56,7 +56,9 @@ def ordered_map(function: Callable[[Job], Result], jobs: Iterable[Job], processe
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            raise FashionsegError("a worker process was killed, perhaps for want of memory; use fewer processes") from None
+            raise FashionsegError(
+                "a worker process was killed, perhaps for want of memory; use fewer processes"
+            ) from None
         finally:
             for future in waiting:
                 future.cancel()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 
-class SizeType(click.ParamType):
+class SizeType(click.ParamType[tuple[int, int]]):
     """A size as WIDTHxHEIGHT in pixels; becomes (height, width)."""
 
     name = "size"

@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 @click.argument("out", type=PATH)
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="Number of pictures.")
 @click.option("--size", "size_hw", type=SizeType(), default="480x640", show_default=True, help="Pixels.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same pictures.")
 @click.option(
-    "--empty-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of pictures without people."
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same pictures."
+)
+@click.option(
+    "--empty-share",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of pictures without people.",
 )
 @click.option("--video", is_flag=True, help="Draw a clip of walking people with sound instead; OUT is the .mp4 file.")
+@click.option("--labels", type=PATH, metavar="FILE", help="With --video: write the garments of every frame as COCO.")
 @processes_option
 @quiet_option
 @json_option
@@ -40,6 +47,7 @@ def synth(
     seed: int,
     empty_share: float,
     video: bool,
+    labels: Path | None,
     processes: int,
     quiet: bool,
     as_json: bool,
@@ -53,8 +61,10 @@ def synth(
     OUT receives images/ and annotations.json (COCO): short_sleeved_shirt, long_sleeved_shirt, long_sleeved_outwear,
     shorts, trousers. Dresses, skirts, bags and pictures without people are in it too, unlabelled.
     """
+    if labels is not None and not video:
+        raise click.BadParameter("--labels goes with --video; pictures always get their annotations.json")
     if video:
-        _video(out, seed, quiet)
+        _video(out, seed, labels, number_of_processes(processes), quiet)
         return
     from fashionseg.data.synth import SynthOptions, write_synth
 
@@ -69,8 +79,12 @@ def synth(
     say(f"{len(data.images):,} pictures with {len(data.instances):,} garments in {out}", quiet=quiet)
 
 
-def _video(out: Path, seed: int, quiet: bool) -> None:
+def _video(out: Path, seed: int, labels: Path | None, processes: int, quiet: bool) -> None:
+    from fashionseg.data.synth.film import FPS, SECONDS
     from fashionseg.data.synth.video import write_clip
 
-    frames = write_clip(out, seed=seed)
+    if out.suffix.lower() != ".mp4":
+        raise click.BadParameter("with --video OUT is the name of an .mp4 file")
+    with counting("drawing", FPS * SECONDS, quiet=quiet) as progress:
+        frames = write_clip(out, seed=seed, labels=labels, processes=processes, progress=progress)
     say(f"{frames} frames in {out}; find the clothes in it with: fashionseg segment {out}", quiet=quiet)

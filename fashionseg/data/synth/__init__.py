@@ -4,8 +4,9 @@ For tests, smoke training and demos where no photo is at hand. Everything is dra
 no photo, texture file or network is used. `draw_scene` gives one picture, `write_synth` a folder with its COCO file,
 `video.py` a clip of walking figures.
 
-Layers, each knowing those before it: surfaces (shapes per pixel) and cloth (colour per point); canvas (light, who owns a
-pixel); body, shapes, head, wardrobe (what a person is); figure (painting order); noise, props, backdrop; scene; folder.
+Layers, each knowing those before it: surfaces (shapes per pixel) and cloth (colour per point); canvas (light, who owns
+a pixel); body, shapes, head, wardrobe (what a person is); figure (painting order); noise, props, backdrop; scene;
+folder, film.
 """
 
 from fashionseg.data.synth.folder import SynthOptions, write_synth

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float32]
+    from fashionseg.data.synth.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fashionseg.data.synth.arrays import Floats
 
-    Floats = NDArray[np.float32]
 
 SIDES = (-1, 1)
 
@@ -50,8 +49,8 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Angles of an arm in radians: away from the body, forwards, bend of the elbow, turn of the bent forearm
-    inwards; `pocket` hides the hand.
+    """Angles of an arm in radians: away from the body, forwards, bend of the elbow, and where the elbow bends to: 0 is
+    forwards, pi/2 inwards; `pocket` hides the hand.
     """
 
     out: float = 0.10
@@ -121,13 +120,15 @@ class Joints:
     def spine_x(self, y: Floats) -> Floats:
         """x of the middle of the torso at rows y, all in pixels."""
         points = np.stack([self.neck, self.waist, self.pelvis])
-        return np.interp(y, points[:, 1], points[:, 0]).astype(np.float32)
+        return np.asarray(np.interp(y, points[:, 1], points[:, 0]), np.float32)
 
 
 def joints(body: Body, pose: Pose, foot_xy: tuple[float, float], scale: float) -> Joints:
     """Joints of a body in a pose, standing with its feet about `foot_xy`, `scale` pixels tall."""
     up = _Frame(pose, scale)
-    hips, knees, ankles, toes = zip(*(_leg(body, leg, side) for leg, side in zip(pose.legs, SIDES, strict=True)), strict=True)
+    hips, knees, ankles, toes = zip(
+        *(_leg(body, leg, side) for leg, side in zip(pose.legs, SIDES, strict=True)), strict=True
+    )
     ground = min(float(ankle[1]) for ankle in ankles) - 0.04
     pelvis = np.array([0, body.leg, 0])
     spine = np.array([np.sin(pose.lean), np.cos(pose.lean), 0])
@@ -136,7 +137,9 @@ def joints(body: Body, pose: Pose, foot_xy: tuple[float, float], scale: float) -
     shoulders, elbows, wrists = zip(
         *(_arm(body, arm, side, neck) for arm, side in zip(pose.arms, SIDES, strict=True)), strict=True
     )
-    place = lambda point: up.place(point, ground, foot_xy)  # noqa: E731
+
+    def place(point: Floats) -> Floats:
+        return up.place(point, ground, foot_xy)
 
     def pair(points: tuple[Floats, ...]) -> tuple[Floats, Floats]:
         return place(points[0]), place(points[1])
@@ -164,9 +167,7 @@ class _Frame:
 def _leg(body: Body, leg: Leg, side: int) -> tuple[Floats, Floats, Floats, Floats]:
     hip = np.array([side * 0.56 * body.hip, body.leg, 0])
     thigh, shin = 0.455 * body.leg, 0.46 * body.leg
-    knee = hip + thigh * np.array(
-        [side * np.sin(leg.out), -np.cos(leg.out) * np.cos(leg.forward), np.sin(leg.forward)]
-    )
+    knee = hip + thigh * np.array([side * np.sin(leg.out), -np.cos(leg.out) * np.cos(leg.forward), np.sin(leg.forward)])
     below = leg.forward - leg.bend
     ankle = knee + shin * np.array([side * np.sin(leg.out) * 0.6, -np.cos(below), np.sin(below)])
     lift = np.clip(0.6 * leg.bend - 0.2, 0, 0.8)
@@ -177,12 +178,10 @@ def _leg(body: Body, leg: Leg, side: int) -> tuple[Floats, Floats, Floats, Float
 def _arm(body: Body, arm: Arm, side: int, neck: Floats) -> tuple[Floats, Floats, Floats]:
     shoulder = neck + np.array([side * (body.shoulder - 0.021), -0.042, -0.004])
     down = np.array([side * np.sin(arm.out), -np.cos(arm.out) * np.cos(arm.forward), np.sin(arm.forward)])
-    elbow = shoulder + 0.165 * down / np.linalg.norm(down)
-    forward = arm.forward + arm.bend
-    turn = arm.inward
-    reach = np.sin(forward)
-    lower = np.array(
-        [side * (np.sin(arm.out) * 0.7 * np.cos(forward) - np.sin(turn) * abs(reach)), -np.cos(forward), reach * np.cos(turn)]
-    )
-    wrist = elbow + 0.145 * lower / np.linalg.norm(lower)
+    down = down / np.linalg.norm(down)
+    elbow = shoulder + 0.165 * down
+    towards = np.array([-side * np.sin(arm.inward), 0.0, np.cos(arm.inward)])
+    bend = towards - (towards @ down) * down
+    lower = np.cos(arm.bend) * down + np.sin(arm.bend) * bend / max(float(np.linalg.norm(bend)), 1e-3)
+    wrist = elbow + 0.145 * lower
     return shoulder, elbow, wrist

@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fashionseg.data.synth.arrays import Floats
     from fashionseg.data.synth.surfaces import Patch, Surface
 
-    Floats = NDArray[np.float32]
 
 NOBODY = -1
 
@@ -114,7 +112,7 @@ class Canvas:
 
     def _cast_shadow(self, patch: Patch, alpha: Floats, size: float) -> None:
         direction = self.light.direction
-        shift = np.float32([[1, 0, -direction[0] * size], [0, 1, -direction[1] * size]])
+        shift = np.array([[1, 0, -direction[0] * size], [0, 1, -direction[1] * size]], np.float32)
         moved = cv2.warpAffine(alpha, shift, (patch.width, patch.height), flags=cv2.INTER_LINEAR)
         soft = cv2.GaussianBlur(np.maximum(moved, alpha), (0, 0), max(size, 0.6))
         rows, columns = patch.slices
@@ -161,7 +159,7 @@ def lit(surface: Surface, albedo: Floats, light: Light, relief: Floats | None, s
         half = half / np.linalg.norm(half)
         gloss = np.clip((-gx * half[0] - gy * half[1] + half[2]) * norm, 0, 1) ** 18
         colour = colour + (0.35 * sheen) * gloss[..., None] * light.key
-    return colour.astype(np.float32)
+    return np.asarray(colour, np.float32)
 
 
 def _extended(height: Floats, alpha: Floats, smooth: float) -> Floats:

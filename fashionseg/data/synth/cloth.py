@@ -16,9 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from fashionseg.data.synth.arrays import Floats
 
-    Floats = NDArray[np.float32]
 
 TILE = 256
 """Side in pixels of the noise tiles; they repeat."""
@@ -108,7 +107,7 @@ def stripe(position: Floats, period: float, share: float, pixel: float, shift: f
     edge = max(pixel / period, 0.02)
     sharp = np.clip((share / 2 - distance) / edge + 0.5, 0, 1)
     fade = np.clip(2 * edge - 0.4, 0, 1)
-    return (sharp * (1 - fade) + share * fade).astype(np.float32)
+    return np.asarray(sharp * (1 - fade) + share * fade, np.float32)
 
 
 def sample(tile: Floats, across: Floats, along: Floats, size: float) -> Floats:
@@ -167,7 +166,7 @@ def _motif(rng: np.random.Generator, pattern: str) -> Floats:
                     cv2.circle(tile, (centre[0] + shift, centre[1]), 15, 1.0, -1, cv2.LINE_AA)
     if pattern == "flowers":
         for _ in range(22):
-            x, y, size = rng.integers(0, TILE, 2).tolist() + [int(rng.integers(8, 22))]
+            x, y, size = (int(v) for v in (*rng.integers(0, TILE, 2), rng.integers(8, 22)))
             for k in range(5):
                 a = 2 * np.pi * k / 5
                 centre = (int(x + size * 0.7 * np.cos(a)) % TILE, int(y + size * 0.7 * np.sin(a)) % TILE)
@@ -200,7 +199,7 @@ def random_colour(rng: np.random.Generator) -> Floats:
 def hsv(hue: float, saturation: float, value: float) -> Floats:
     """sRGB colour of OpenCV's hue (0..180), saturation and value (0..255); float32 [3], BGR, 0..255."""
     pixel = np.array([[[hue % 180, saturation, value]]], np.uint8)
-    return cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
+    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0], np.float32)
 
 
 def dull_colour(rng: np.random.Generator, low: float, high: float, saturation: float = 45) -> Floats:

@@ -22,9 +22,7 @@ from fashionseg.data.synth.wardrobe import OUTWEAR, UNLABELLED, Bottom, Outer, O
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
+    from fashionseg.data.synth.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +161,9 @@ class _Painter:
         if not self.pose.arms[side].pocket:
             skin = union([skin, shapes.hand(patch, self.j, self.body, side)])
         before = self._before_torso(patch)
-        self.canvas.paint(patch, before(skin), self.look.skin, sheen=0.12, shadow=0.014 * self.j.scale, smooth=0.005 * self.j.scale)
+        self.canvas.paint(
+            patch, before(skin), self.look.skin, sheen=0.12, shadow=0.014 * self.j.scale, smooth=0.005 * self.j.scale
+        )
         top, outer = self.outfit.top, self.outfit.outer
         if top.sleeve > 0 and (outer is None or top.sleeve > 0.98):
             surface = shapes.sleeve(patch, self.j, self.body, side, end=top.sleeve, ease=top.ease, flare=top.cuff)
@@ -212,7 +212,9 @@ class _Painter:
             extra = self._placket(surface, front, top.cloth, 0.045)
         self._cover(patch, surface, top.cloth, self.worn.top, front=front, overlay=extra)
         if top.neckline in ("collar", "turtle"):
-            self._collar(top.cloth, self.worn.top, 0.876 if top.neckline == "turtle" else 0.866, top.neckline == "collar")
+            self._collar(
+                top.cloth, self.worn.top, 0.876 if top.neckline == "turtle" else 0.866, top.neckline == "collar"
+            )
 
     def _top_surface(self, patch: Patch, top: Top) -> Surface:
         hem = 0.56 if top.tucked and self.outfit.bottom is not None else top.hem
@@ -226,7 +228,7 @@ class _Painter:
         depth = {"crew": 0.004 + 0.022 * ahead**2, "turtle": 0 * ahead, "collar": 0.03 * ahead**6}.get(
             kind, 0.004 + 0.085 * np.clip(1 - np.abs(front) / 0.75, 0, 1)
         )
-        return np.clip((down - depth) * self.j.scale + 0.5, 0, 1).astype(np.float32)
+        return np.asarray(np.clip((down - depth) * self.j.scale + 0.5, 0, 1), np.float32)
 
     def _graphic(self, surface: Surface, front: Floats, top: Top) -> tuple[Floats, Floats]:
         """Weight and colour of a print on the chest."""
@@ -238,7 +240,7 @@ class _Painter:
     def _placket(self, surface: Surface, front: Floats, cloth: Cloth, spacing: float) -> tuple[Floats, Floats]:
         """Weight and colour of the button row of a shirt."""
         down = surface.along / self.j.scale
-        line = np.exp(-((((np.abs(front) - 0.13)) / 0.025) ** 2)) * 0.35
+        line = np.exp(-(((np.abs(front) - 0.13) / 0.025) ** 2)) * 0.35
         button = np.exp(-((front / 0.05) ** 4)) * stripe(down, spacing, 0.14, 1 / self.j.scale)
         return np.maximum(line, 0.7 * button).astype(np.float32), cloth.colours[0] * 0.3
 
@@ -275,7 +277,11 @@ class _Painter:
         vee = outer.neck[0] * np.clip(1 - down / outer.neck[1], 0, 1)
         edge = np.abs(front) - np.maximum(gap, vee)
         closed = outer.opening[0] <= 0
-        keep = np.clip(edge * 0.09 * self.j.scale + 0.5, 0, 1) if not closed else np.where(vee > 0, np.clip(edge * 12 + 0.5, 0, 1), 1)
+        keep = (
+            np.clip(edge * 0.09 * self.j.scale + 0.5, 0, 1)
+            if not closed
+            else np.where(vee > 0, np.clip(edge * 12 + 0.5, 0, 1), 1)
+        )
         surface = surface.cut(keep.astype(np.float32))
         self._cover(
             patch,
@@ -322,24 +328,43 @@ class _Painter:
         patch = shapes.patch_of(self.j, self.canvas.size_hw, points, 0.14)
         if patch is None:
             return
+        rows = (patch.y - shapes.level(self.j, bottom.waist)) / self.j.scale
         if bottom.label == UNLABELLED:
             surface = shapes.skirt_shape(
                 patch, self.j, self.body, waist=bottom.waist, hem=bottom.end, ease=bottom.ease, flare=bottom.hem,
                 sway=self._sway(bottom.end),
             )  # fmt: skip
+            places = None
         else:
-            surface = self._trousers(patch, bottom)
+            surface, *places = self._trousers(patch, bottom)
         front = shapes.front_angle(surface, self.j.yaw)
-        rows = (patch.y - shapes.level(self.j, bottom.waist)) / self.j.scale
-        fly = 0.5 * np.exp(-((front / 0.05) ** 2)) * (rows > 0) * (rows < 0.10)
+        fly = 0.5 * np.exp(-((front / 0.05) ** 2)) * (rows > 0) * (rows < 0.10) * (bottom.label != UNLABELLED)
         waistband = 0.35 * np.exp(-(((rows - 0.022) / 0.0035) ** 2))
         overlay = (np.maximum(fly, waistband).astype(np.float32), bottom.cloth.colours[0] * 0.3)
-        self._cover(patch, surface, bottom.cloth, self.worn.bottom, front=None, overlay=overlay, bunch=bottom.end > 0.8, smooth=0.012)
+        self._cover(
+            patch,
+            surface,
+            bottom.cloth,
+            self.worn.bottom,
+            front=None if places else front,
+            places=places,
+            overlay=overlay,
+            bunch=bottom.end > 0.8 and places is not None,
+            smooth=0.016,
+        )
         if bottom.belt is not None and bottom.label != UNLABELLED:
             band = np.clip(1 - np.abs(rows - 0.011) / 0.009, 0, 1) > 0.1
-            self.canvas.paint(patch, surface.cut(np.broadcast_to(band, patch.shape).astype(np.float32)), bottom.belt, sheen=0.4)
+            self.canvas.paint(
+                patch, surface.cut(np.broadcast_to(band, patch.shape).astype(np.float32)), bottom.belt, sheen=0.4
+            )
 
-    def _trousers(self, patch: Patch, bottom: Bottom) -> Surface:
+    def _trousers(self, patch: Patch, bottom: Bottom) -> tuple[Surface, Floats, Floats]:
+        """Surface, and where on the cloth each pixel lies: across and along in body heights, float32 [h, w].
+
+        On the pelvis cloth is laid flat, down the legs it follows each leg; between the two the places blend, so that
+        neither pattern nor folds jump.
+        """
+        scale = self.j.scale
         pelvis = shapes.pelvis_shape(patch, self.j, self.body, waist=bottom.waist, ease=bottom.ease)
         legs = [
             shapes.trouser_leg(
@@ -347,7 +372,17 @@ class _Painter:
             )
             for side in (0, 1)
         ]
-        return union([*legs, pelvis])
+        surface = union([*legs, pelvis])
+        flat_x = (patch.x - self.j.pelvis[0]) / scale + 0 * patch.y
+        flat_y = (patch.y - shapes.level(self.j, bottom.waist)) / scale + 0 * patch.x
+        across, along = flat_x, flat_y
+        for side, leg in enumerate(legs):
+            seen = (leg.alpha > 0) & (surface.height == leg.height)
+            down = leg.along / scale
+            share = np.clip((down - 0.05) / 0.12, 0, 1) ** 2
+            across = np.where(seen, flat_x + share * (leg.angle * 0.045 + 0.37 * side - 0.06 - flat_x), across)
+            along = np.where(seen, flat_y + share * (down + 0.08 - flat_y), along)
+        return surface, across.astype(np.float32), along.astype(np.float32)
 
     def _cover(
         self,
@@ -357,6 +392,7 @@ class _Painter:
         owner: int,
         *,
         front: Floats | None = None,
+        places: list[Floats] | None = None,
         overlay: tuple[Floats, Floats] | None = None,
         offset: float = 0.0,
         bunch: bool = False,
@@ -364,10 +400,27 @@ class _Painter:
         shadow: float = 0.016,
         smooth: float = 0.004,
     ) -> None:
-        """Paint a garment's surface in its cloth."""
+        """Paint a garment's surface in its cloth.
+
+        Args:
+            patch: where.
+            surface: its shape.
+            cloth: its cloth.
+            owner: its number.
+            front: angle around the body; None for a limb.
+            places: across and along the cloth, where they do not follow from the surface.
+            overlay: weight [h, w] and colour [3] of details on the cloth.
+            offset: shifts the cloth, so that two sleeves differ.
+            bunch: cloth bunches at the joints of a limb.
+            quilted: spacing of rolls in body heights; 0 for none.
+            shadow: size of the contact shadow in body heights.
+            smooth: how far steps of the surface are smoothed, in body heights.
+        """
         scale = self.j.scale
         across = (surface.angle if front is None else front) * (0.04 if front is None else 0.09) + offset
         along = surface.along / scale + offset
+        if places is not None:
+            across, along = places
         albedo = cloth.albedo(across, along, 1 / scale)
         if overlay is not None:
             weight, colour = overlay
@@ -375,7 +428,7 @@ class _Painter:
         relief = cloth.relief(across, along) * scale
         if bunch:
             wave = np.sin(2 * np.pi * (along / 0.028 + 1.5 * sample(cloth.fold_tile, across, along, 0.4)))
-            relief = relief + (0.0013 * cloth.folds * scale) * wave * _near_joint(surface.along, scale)
+            relief = relief + (0.0013 * cloth.folds * scale) * wave * _near_joint(along - offset)
         if quilted > 0:
             relief = relief + 0.006 * scale * np.abs(np.sin(np.pi * along / quilted))
         self.canvas.paint(
@@ -405,17 +458,27 @@ class _Painter:
         wrist, scale = self.j.wrists[side], self.j.scale
         top = wrist + np.array([0, 0.10 * scale, 0], np.float32)
         rows = np.array(
-            [(top[1], wrist[0], 0.062 * scale, 9, wrist[2]), (top[1] + 0.14 * scale, wrist[0], 0.07 * scale, 9, wrist[2])],
+            [
+                (top[1], wrist[0], 0.062 * scale, 9, wrist[2]),
+                (top[1] + 0.14 * scale, wrist[0], 0.07 * scale, 9, wrist[2]),
+            ],
             np.float32,
         )
-        self._bag(rows, [wrist + [-0.03 * scale, 0.10 * scale, 0], wrist + [0, 0.04 * scale, 0], wrist + [0.03 * scale, 0.10 * scale, 0]])
+        self._bag(
+            rows,
+            [
+                wrist + np.array((-0.03 * scale, 0.10 * scale, 0)),
+                wrist + np.array((0, 0.04 * scale, 0)),
+                wrist + np.array((0.03 * scale, 0.10 * scale, 0)),
+            ],
+        )
 
     def _shoulder_bag(self) -> None:
         scale, hip = self.j.scale, self.j.hips[0]
         x = self.j.pelvis[0] - (0.075 + self.body.hip * 0.4) * scale * (1 if self.facing >= 0 else -1)
         y = hip[1] - 0.02 * scale
         rows = np.array([(y, x, 0.05 * scale, 9, 0), (y + 0.09 * scale, x, 0.056 * scale, 9, 0)], np.float32)
-        far = self.j.shoulders[1] + [0, -0.01 * scale, 0]
+        far = self.j.shoulders[1] + np.array((0, -0.01 * scale, 0))
         self._bag(rows, [far, np.array([x, y, 0])])
 
     def _backpack(self) -> None:
@@ -424,7 +487,11 @@ class _Painter:
         x = neck[0] - 0.07 * back * scale
         half = (0.10 - 0.035 * abs(back)) * scale
         rows = np.array(
-            [(neck[1] + 0.02 * scale, x, 0.8 * half, 9, 0), (neck[1] + 0.06 * scale, x, half, 12, 0), (neck[1] + 0.28 * scale, x, half, 12, 0)],
+            [
+                (neck[1] + 0.02 * scale, x, 0.8 * half, 9, 0),
+                (neck[1] + 0.06 * scale, x, half, 12, 0),
+                (neck[1] + 0.28 * scale, x, half, 12, 0),
+            ],
             np.float32,
         )
         self._bag(rows, [])
@@ -445,7 +512,6 @@ class _Painter:
         self.canvas.paint(patch, surface, albedo, sheen=0.4, shadow=0.02 * scale)
 
 
-def _near_joint(along: Floats, scale: float) -> Floats:
-    """1 near the middle and the end of a limb, where cloth bunches, else less."""
-    t = along / scale
+def _near_joint(t: Floats) -> Floats:
+    """About 1 near the middle and the end of a limb, where cloth bunches, else less; `t` in body heights along it."""
     return (0.08 + np.exp(-(((t - 0.17) / 0.05) ** 2)) + np.exp(-(((t - 0.42) / 0.06) ** 2))).astype(np.float32)

@@ -16,15 +16,22 @@ from fashionseg.data.synth.shapes import front_angle, patch_of, rows_of
 from fashionseg.data.synth.surfaces import Patch, Surface, column, ellipsoid, tube
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fashionseg.data.synth.arrays import Floats
     from fashionseg.data.synth.body import Body, Joints
     from fashionseg.data.synth.canvas import Canvas
 
-    Floats = NDArray[np.float32]
 
-_SKINS = ((150, 180, 226), (128, 160, 212), (108, 142, 196), (84, 116, 172), (62, 90, 140), (44, 64, 104), (32, 46, 76))
-_HAIRS = ((20, 18, 18), (28, 30, 40), (38, 52, 78), (54, 82, 122), (96, 142, 188), (128, 178, 214), (40, 66, 134), (150, 152, 156))
+SKINS = ((150, 180, 226), (128, 160, 212), (108, 142, 196), (84, 116, 172), (62, 90, 140), (44, 64, 104), (32, 46, 76))
+HAIRS = (
+    (20, 18, 18),
+    (28, 30, 40),
+    (38, 52, 78),
+    (54, 82, 122),
+    (96, 142, 188),
+    (128, 178, 214),
+    (40, 66, 134),
+    (150, 152, 156),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +61,10 @@ class Look:
 
 def random_look(rng: np.random.Generator) -> Look:
     """A person's look."""
-    tone = int(rng.integers(len(_SKINS)))
-    shades = len(_HAIRS) if tone < 3 or rng.random() < 0.15 else 3
-    skin = np.array(_SKINS[tone], np.float32) * rng.uniform(0.92, 1.06)
-    hair = np.array(_HAIRS[rng.integers(shades)], np.float32) * rng.uniform(0.85, 1.15)
+    tone = int(rng.integers(len(SKINS)))
+    shades = len(HAIRS) if tone < 3 or rng.random() < 0.15 else 3
+    skin = np.array(SKINS[tone], np.float32) * rng.uniform(0.92, 1.06)
+    hair = np.array(HAIRS[rng.integers(shades)], np.float32) * rng.uniform(0.85, 1.15)
     style = str(rng.choice(["bald", "short", "bob", "long", "bun"], p=[0.05, 0.40, 0.2, 0.25, 0.1]))
     bearded = style in ("bald", "short") and rng.random() < 0.4
     return Look(
@@ -102,7 +109,13 @@ def paint_long_hair(canvas: Canvas, j: Joints, look: Look) -> None:
         return
     end = 0.72 if look.style == "long" else 0.84
     profile = np.array(
-        [(0.955, 0.040, 0.045), (0.92, 0.056, 0.055), (0.86, 0.060, 0.05), (end + 0.02, 0.062, 0.04), (end, 0.05, 0.03)],
+        [
+            (0.955, 0.040, 0.045),
+            (0.92, 0.056, 0.055),
+            (0.86, 0.060, 0.05),
+            (end + 0.02, 0.062, 0.04),
+            (end, 0.05, 0.03),
+        ],
         np.float32,
     )
     rows = rows_of(j, profile)
@@ -116,7 +129,7 @@ def paint_long_hair(canvas: Canvas, j: Joints, look: Look) -> None:
 def _face_colours(face: Surface, j: Joints, look: Look, size: float) -> Floats:
     angle = front_angle(face, j.head_yaw)
     v = face.along / (0.125 * size)
-    colours = np.broadcast_to(look.skin, (*angle.shape, 3)).astype(np.float32)
+    colours: Floats = np.broadcast_to(look.skin, (*angle.shape, 3))
 
     def mark(at: float, row: float, wide: float, tall: float, colour: Floats, strength: float) -> None:
         nonlocal colours
@@ -185,5 +198,3 @@ def _paint_hat(canvas: Canvas, patch: Patch, j: Joints, look: Look, size: float)
 def _soft(distance: Floats, edge: float) -> Floats:
     """0 below 0, 1 above `edge`, a ramp between."""
     return np.clip(distance / edge, 0, 1).astype(np.float32)
-
-

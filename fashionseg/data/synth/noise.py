@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
+    from fashionseg.data.synth.arrays import Floats
 
 
 def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], rows: int, columns: int) -> Floats:
@@ -23,7 +21,9 @@ def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], rows: int, 
     return big[top : top + height, left : left + width]
 
 
-def fractal(rng: np.random.Generator, size_hw: tuple[int, int], cells: int, octaves: int, aspect: float = 1.0) -> Floats:
+def fractal(
+    rng: np.random.Generator, size_hw: tuple[int, int], cells: int, octaves: int, aspect: float = 1.0
+) -> Floats:
     """Octaves of smooth noise, float32 [H, W], deviation about 1; `aspect` > 1 stretches it upright."""
     total, weight, power = np.zeros(size_hw, np.float32), 1.0, 0.0
     for octave in range(octaves):
@@ -38,4 +38,4 @@ def fractal(rng: np.random.Generator, size_hw: tuple[int, int], cells: int, octa
 def speckle(rng: np.random.Generator, size_hw: tuple[int, int], strength: float) -> Floats:
     """A factor about 1 for each pixel, float32 [H, W]."""
     noise = rng.standard_normal(size_hw, dtype=np.float32)
-    return np.clip(1 + strength * noise, 0.1, 3)
+    return np.asarray(np.clip(1 + strength * noise, 0.1, 3), np.float32)

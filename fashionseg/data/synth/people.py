@@ -75,19 +75,36 @@ def _hanging(rng: np.random.Generator) -> Arm:
 
 
 def _pocket(rng: np.random.Generator) -> Arm:
-    return Arm(float(rng.uniform(0.22, 0.34)), float(rng.uniform(-0.25, -0.05)), float(rng.uniform(0.55, 0.75)), 0.35, True)
+    return Arm(
+        float(rng.uniform(0.22, 0.34)), float(rng.uniform(-0.25, -0.05)), float(rng.uniform(0.55, 0.75)), 0.35, True
+    )
 
 
 def _akimbo(rng: np.random.Generator) -> Arm:
-    return Arm(float(rng.uniform(0.6, 0.8)), -0.1, float(rng.uniform(1.2, 1.45)), float(rng.uniform(1.1, 1.35)))
+    return Arm(
+        float(rng.uniform(0.6, 0.85)),
+        float(rng.uniform(-0.4, -0.1)),
+        float(rng.uniform(1.25, 1.7)),
+        float(rng.uniform(1.1, 1.45)),
+    )
 
 
 def _holding(rng: np.random.Generator) -> Arm:
-    return Arm(float(rng.uniform(0.1, 0.3)), float(rng.uniform(0.0, 0.3)), float(rng.uniform(1.3, 2.2)), float(rng.uniform(0.2, 1.1)))
+    return Arm(
+        float(rng.uniform(0.1, 0.3)),
+        float(rng.uniform(0.0, 0.3)),
+        float(rng.uniform(1.3, 2.2)),
+        float(rng.uniform(0.2, 1.1)),
+    )
 
 
 def _raised(rng: np.random.Generator) -> Arm:
-    return Arm(float(rng.uniform(1.0, 2.3)), float(rng.uniform(-0.1, 0.3)), float(rng.uniform(0.2, 1.2)), float(rng.uniform(-0.5, 0.3)))
+    return Arm(
+        float(rng.uniform(1.0, 2.3)),
+        float(rng.uniform(-0.1, 0.3)),
+        float(rng.uniform(0.2, 1.2)),
+        float(rng.uniform(-0.5, 0.3)),
+    )
 
 
 _ARMS: tuple[tuple[Callable[[np.random.Generator], Arm], float], ...] = (

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,9 +15,8 @@ from fashionseg.data.synth.cloth import dull_colour, hsv, linear, random_colour
 from fashionseg.data.synth.noise import fractal, smooth_noise
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fashionseg.data.synth.arrays import Floats
 
-    Floats = NDArray[np.float32]
     Rng = np.random.Generator
 
 
@@ -53,7 +53,11 @@ def disc(image: Floats, x: float, y: float, rx: float, ry: float, colour: Floats
 def sky(image: Floats, rng: Rng, ground_top: float) -> None:
     """Blue or overcast, lighter towards the horizon."""
     rows = max(int(ground_top), 1)
-    high = linear(*hsv(rng.uniform(100, 112), rng.uniform(40, 140), rng.uniform(190, 250))) if rng.random() < 0.6 else linear(210, 205, 200)
+    high = (
+        linear(*hsv(rng.uniform(100, 112), rng.uniform(40, 140), rng.uniform(190, 250)))
+        if rng.random() < 0.6
+        else linear(210, 205, 200)
+    )
     low = linear(240, 232, 226)
     t = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None]
     clouds = np.clip(0.5 * fractal(rng, (rows, image.shape[1]), 3, 4, 0.5), 0, 1)[..., None]
@@ -71,7 +75,9 @@ def skyline(image: Floats, rng: Rng, ground_top: float) -> None:
         colour = dull_colour(rng, 80, 200)
         rectangle(image, x, top, x + wide, ground_top, colour)
         pane = max(wide / float(rng.integers(4, 9)), 4)
-        _window_grid(image, rng, (x + pane * 0.3, top + pane * 0.3, x + wide - pane * 0.3, ground_top), pane, pane * 1.4)
+        _window_grid(
+            image, rng, (x + pane * 0.3, top + pane * 0.3, x + wide - pane * 0.3, ground_top), pane, pane * 1.4
+        )
         x += wide
 
 
@@ -96,7 +102,16 @@ def facade(image: Floats, rng: Rng, ground_top: float) -> None:
         _opening(image, rng, x, top, x + wide, ground_top)
         if rng.random() < 0.3:
             awning = random_colour(rng)
-            fill(image, [(x, top), (x + wide, top), (x + wide * 1.06, top + 0.07 * height), (x - wide * 0.06, top + 0.07 * height)], awning)
+            fill(
+                image,
+                [
+                    (x, top),
+                    (x + wide, top),
+                    (x + wide * 1.06, top + 0.07 * height),
+                    (x - wide * 0.06, top + 0.07 * height),
+                ],
+                awning,
+            )
         x += wide + height * float(rng.uniform(0.05, 0.25))
     rectangle(image, 0, ground_top - height * 0.02, width, ground_top, colour * 0.45)
 
@@ -177,7 +192,17 @@ def kerb(image: Floats, rng: Rng, y: float) -> None:
     if rng.random() < 0.4:
         for x in np.arange(float(rng.uniform(-0.2, 0)) * width, width, 0.22 * width):
             low, shift = y + 0.10 * height, 0.08 * width
-            fill(image, [(x, y + 0.03 * height), (x + 0.10 * width, y + 0.03 * height), (x + 0.10 * width + shift, low), (x + shift, low)], linear(225, 225, 225), 0.8)
+            fill(
+                image,
+                [
+                    (x, y + 0.03 * height),
+                    (x + 0.10 * width, y + 0.03 * height),
+                    (x + 0.10 * width + shift, low),
+                    (x + shift, low),
+                ],
+                linear(225, 225, 225),
+                0.8,
+            )
 
 
 def wall(image: Floats, rng: Rng, ground_top: float, kind: str) -> None:
@@ -229,7 +254,7 @@ def hedge(image: Floats, rng: Rng, ground_top: float) -> None:
 def _leaves(rng: Rng, size_hw: tuple[int, int]) -> Floats:
     colour = linear(*hsv(rng.uniform(22, 50), rng.uniform(60, 150), rng.uniform(50, 130)))
     shade = 1 + 0.45 * fractal(rng, size_hw, 10, 5) + 0.2 * rng.standard_normal(size_hw, dtype=np.float32)
-    return (colour * np.clip(shade, 0.15, 2.6)[..., None]).astype(np.float32)
+    return np.asarray(colour * np.clip(shade, 0.15, 2.6)[..., None], np.float32)
 
 
 def tree(image: Floats, rng: Rng, ground_top: float) -> None:
@@ -239,14 +264,38 @@ def tree(image: Floats, rng: Rng, ground_top: float) -> None:
     tall, thick = height * float(rng.uniform(0.45, 1.0)), height * float(rng.uniform(0.010, 0.045))
     bark = dull_colour(rng, 35, 110)
     lean = float(rng.normal(0, 0.04)) * tall
-    fill(image, [(x - thick, base), (x - 0.6 * thick + lean, base - tall), (x + 0.6 * thick + lean, base - tall), (x + thick, base)], bark)
-    fill(image, [(x + 0.2 * thick, base), (x + 0.2 * thick + lean, base - tall), (x + 0.6 * thick + lean, base - tall), (x + thick, base)], bark * 0.5)
+    fill(
+        image,
+        [
+            (x - thick, base),
+            (x - 0.6 * thick + lean, base - tall),
+            (x + 0.6 * thick + lean, base - tall),
+            (x + thick, base),
+        ],
+        bark,
+    )
+    fill(
+        image,
+        [
+            (x + 0.2 * thick, base),
+            (x + 0.2 * thick + lean, base - tall),
+            (x + 0.6 * thick + lean, base - tall),
+            (x + thick, base),
+        ],
+        bark * 0.5,
+    )
     for _ in range(5):
         start = base - tall * float(rng.uniform(0.4, 0.9))
         end = x + lean + float(rng.normal(0, 0.15)) * height, start - height * float(rng.uniform(0.05, 0.2))
-        fill(image, [(x + lean * 0.6 - thick * 0.4, start), (end[0], end[1]), (x + lean * 0.6 + thick * 0.4, start)], bark)
+        fill(
+            image,
+            [(x + lean * 0.6 - thick * 0.4, start), (end[0], end[1]), (x + lean * 0.6 + thick * 0.4, start)],
+            bark,
+        )
     if rng.random() < 0.75:
-        _crown(image, rng, x + lean, base - tall * float(rng.uniform(0.75, 0.95)), height * float(rng.uniform(0.12, 0.32)))
+        _crown(
+            image, rng, x + lean, base - tall * float(rng.uniform(0.75, 0.95)), height * float(rng.uniform(0.12, 0.32))
+        )
 
 
 def _crown(image: Floats, rng: Rng, x: float, y: float, size: float) -> None:
@@ -270,9 +319,26 @@ def car(image: Floats, rng: Rng, ground_top: float) -> None:
     tall, x = long * 0.30, float(rng.uniform(-0.4 * long, width - 0.4 * long))
     base = ground_top + height * float(rng.uniform(0.02, 0.10))
     paint = random_colour(rng)
-    body = [(0, -0.25), (0.02, -0.62), (0.22, -0.66), (0.33, -1.0), (0.70, -1.0), (0.82, -0.66), (0.98, -0.58), (1.0, -0.25)]
+    body = [
+        (0, -0.25),
+        (0.02, -0.62),
+        (0.22, -0.66),
+        (0.33, -1.0),
+        (0.70, -1.0),
+        (0.82, -0.66),
+        (0.98, -0.58),
+        (1.0, -0.25),
+    ]
     points = [(x + long * a, base + tall * b) for a, b in body]
-    rectangle(image, x + 0.03 * long, base - 0.05 * tall, x + 0.97 * long, base + 0.06 * tall, np.full(3, 0.01, np.float32), 0.6)
+    rectangle(
+        image,
+        x + 0.03 * long,
+        base - 0.05 * tall,
+        x + 0.97 * long,
+        base + 0.06 * tall,
+        np.full(3, 0.01, np.float32),
+        0.6,
+    )
     fill(image, points, paint)
     lower = [(x + long * a, base + tall * b) for a, b in ((0, -0.25), (0.01, -0.42), (0.99, -0.42), (1.0, -0.25))]
     fill(image, lower, paint * 0.5)
@@ -281,9 +347,9 @@ def car(image: Floats, rng: Rng, ground_top: float) -> None:
         top = 0.50 if a[0] < 0.4 else 0.68
         glass = [(x + long * p, base + tall * q) for p, q in (a, b, (top, -0.94), (right, -0.66))]
         fill(image, glass, linear(*np.full(3, rng.uniform(40, 150))))
-    for a in (0.19, 0.80):
-        disc(image, x + long * a, base - 0.20 * tall, 0.095 * long, 0.095 * long, np.full(3, 0.012, np.float32))
-        disc(image, x + long * a, base - 0.20 * tall, 0.055 * long, 0.055 * long, linear(150, 150, 150))
+    for hub in (0.19, 0.80):
+        disc(image, x + long * hub, base - 0.20 * tall, 0.095 * long, 0.095 * long, np.full(3, 0.012, np.float32))
+        disc(image, x + long * hub, base - 0.20 * tall, 0.055 * long, 0.055 * long, linear(150, 150, 150))
 
 
 def post(image: Floats, rng: Rng, ground_top: float) -> None:
@@ -306,8 +372,26 @@ def box(image: Floats, rng: Rng, ground_top: float) -> None:
     colour = random_colour(rng)
     rectangle(image, x, base - tall, x + wide, base, colour)
     skew = 0.3 * wide
-    fill(image, [(x + wide, base - tall), (x + wide + skew, base - tall * 1.08), (x + wide + skew, base - 0.08 * tall), (x + wide, base)], colour * 0.5)
-    fill(image, [(x, base - tall), (x + skew, base - tall * 1.08), (x + wide + skew, base - tall * 1.08), (x + wide, base - tall)], np.clip(colour * 1.4, 0, 1))
+    fill(
+        image,
+        [
+            (x + wide, base - tall),
+            (x + wide + skew, base - tall * 1.08),
+            (x + wide + skew, base - 0.08 * tall),
+            (x + wide, base),
+        ],
+        colour * 0.5,
+    )
+    fill(
+        image,
+        [
+            (x, base - tall),
+            (x + skew, base - tall * 1.08),
+            (x + wide + skew, base - tall * 1.08),
+            (x + wide, base - tall),
+        ],
+        np.clip(colour * 1.4, 0, 1),
+    )
     if rng.random() < 0.5:
         rectangle(image, x + 0.42 * wide, base - tall, x + 0.5 * wide, base, colour * 0.75)
 
@@ -319,27 +403,51 @@ def cone(image: Floats, rng: Rng, ground_top: float) -> None:
     orange = linear(30, 90, 235)
     for a, b, colour in ((0.0, 0.35, orange), (0.35, 0.6, linear(235, 235, 235)), (0.6, 1.0, orange)):
         half_a, half_b = 0.30 * (1 - a) + 0.04, 0.30 * (1 - b) + 0.04
-        fill(image, [(x - half_a * tall, base - a * tall), (x - half_b * tall, base - b * tall), (x + half_b * tall, base - b * tall), (x + half_a * tall, base - a * tall)], colour)
+        fill(
+            image,
+            [
+                (x - half_a * tall, base - a * tall),
+                (x - half_b * tall, base - b * tall),
+                (x + half_b * tall, base - b * tall),
+                (x + half_a * tall, base - a * tall),
+            ],
+            colour,
+        )
 
 
 def umbrella(image: Floats, rng: Rng, ground_top: float) -> None:
     """A sunshade of stripes on a pole."""
     height, width = image.shape[:2]
     x, base = float(rng.uniform(0, width)), ground_top + height * float(rng.uniform(0, 0.1))
-    tall, wide, colours = height * float(rng.uniform(0.4, 0.6)), height * float(rng.uniform(0.12, 0.3)), [random_colour(rng), random_colour(rng)]
+    tall, wide, colours = (
+        height * float(rng.uniform(0.4, 0.6)),
+        height * float(rng.uniform(0.12, 0.3)),
+        [random_colour(rng), random_colour(rng)],
+    )
     rectangle(image, x - 0.005 * height, base - tall, x + 0.005 * height, base, linear(120, 120, 120))
     edges = np.linspace(-1, 1, 7)
-    for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (a, b) in enumerate(pairwise(edges)):
         fill(image, [(x, base - tall * 1.15), (x + a * wide, base - tall), (x + b * wide, base - tall)], colours[k % 2])
 
 
 def bench(image: Floats, rng: Rng, ground_top: float) -> None:
     """A bench of slats."""
     height, width = image.shape[:2]
-    x, base, long = float(rng.uniform(-0.1, 0.9)) * width, ground_top + height * float(rng.uniform(0.05, 0.15)), height * 0.4
+    x, base, long = (
+        float(rng.uniform(-0.1, 0.9)) * width,
+        ground_top + height * float(rng.uniform(0.05, 0.15)),
+        height * 0.4,
+    )
     wood = linear(*hsv(rng.uniform(8, 18), rng.uniform(40, 140), rng.uniform(70, 180)))
     for k, y in enumerate((0.20, 0.165, 0.13, 0.085, 0.07)):
-        rectangle(image, x, base - y * height, x + long, base - (y - 0.024 + 0.003 * k) * height, wood * float(rng.uniform(0.7, 1.2)))
+        rectangle(
+            image,
+            x,
+            base - y * height,
+            x + long,
+            base - (y - 0.024 + 0.003 * k) * height,
+            wood * float(rng.uniform(0.7, 1.2)),
+        )
     for a in (0.08, 0.90):
         rectangle(image, x + a * long, base - 0.09 * height, x + (a + 0.03) * long, base, wood * 0.3)
 
@@ -371,7 +479,9 @@ def window(image: Floats, rng: Rng, ground_top: float) -> None:
     height, width = image.shape[:2]
     x, y, wide, tall = float(rng.uniform(0, 0.7)) * width, 0.08 * height, 0.35 * height, 0.4 * height
     rectangle(image, x - 6, y - 6, x + wide + 6, min(y + tall + 6, ground_top), linear(230, 230, 230))
-    rectangle(image, x, y, x + wide, min(y + tall, ground_top - 4), linear(250, 245, 240) * float(rng.uniform(0.6, 1.2)))
+    rectangle(
+        image, x, y, x + wide, min(y + tall, ground_top - 4), linear(250, 245, 240) * float(rng.uniform(0.6, 1.2))
+    )
     rectangle(image, x + 0.49 * wide, y, x + 0.52 * wide, min(y + tall, ground_top - 4), linear(230, 230, 230))
 
 
@@ -395,26 +505,70 @@ def shelf(image: Floats, rng: Rng, ground_top: float) -> None:
 def pot(image: Floats, rng: Rng, ground_top: float) -> None:
     """A plant in a pot."""
     height, width = image.shape[:2]
-    x, base, size = float(rng.uniform(0, width)), ground_top + height * float(rng.uniform(0, 0.12)), height * float(rng.uniform(0.04, 0.09))
+    x, base, size = (
+        float(rng.uniform(0, width)),
+        ground_top + height * float(rng.uniform(0, 0.12)),
+        height * float(rng.uniform(0.04, 0.09)),
+    )
     _crown(image, rng, x, base - 2.2 * size, 1.4 * size)
-    fill(image, [(x - 0.7 * size, base), (x - size, base - 1.4 * size), (x + size, base - 1.4 * size), (x + 0.7 * size, base)], random_colour(rng))
+    fill(
+        image,
+        [(x - 0.7 * size, base), (x - size, base - 1.4 * size), (x + size, base - 1.4 * size), (x + 0.7 * size, base)],
+        random_colour(rng),
+    )
 
 
 def bag(image: Floats, rng: Rng, ground_top: float) -> None:
     """A bag standing on the floor."""
     height, width = image.shape[:2]
-    x, base, size = float(rng.uniform(0, width)), ground_top + height * float(rng.uniform(0.05, 0.2)), height * float(rng.uniform(0.04, 0.09))
+    x, base, size = (
+        float(rng.uniform(0, width)),
+        ground_top + height * float(rng.uniform(0.05, 0.2)),
+        height * float(rng.uniform(0.04, 0.09)),
+    )
     colour, mask = random_colour(rng), np.zeros((height, width), np.uint8)
-    cv2.ellipse(mask, (int(x), int(base - 1.4 * size)), (int(0.5 * size), int(0.7 * size)), 0, 180, 360, 255, max(int(0.12 * size), 1), cv2.LINE_AA)
+    cv2.ellipse(
+        mask,
+        (int(x), int(base - 1.4 * size)),
+        (int(0.5 * size), int(0.7 * size)),
+        0,
+        180,
+        360,
+        255,
+        max(int(0.12 * size), 1),
+        cv2.LINE_AA,
+    )
     lay(image, mask.astype(np.float32) / 255, colour * 0.5)
-    fill(image, [(x - 1.1 * size, base), (x - 0.9 * size, base - 1.5 * size), (x + 0.9 * size, base - 1.5 * size), (x + 1.1 * size, base)], colour)
-    fill(image, [(x + 0.3 * size, base), (x + 0.2 * size, base - 1.5 * size), (x + 0.9 * size, base - 1.5 * size), (x + 1.1 * size, base)], colour * 0.7)
+    fill(
+        image,
+        [
+            (x - 1.1 * size, base),
+            (x - 0.9 * size, base - 1.5 * size),
+            (x + 0.9 * size, base - 1.5 * size),
+            (x + 1.1 * size, base),
+        ],
+        colour,
+    )
+    fill(
+        image,
+        [
+            (x + 0.3 * size, base),
+            (x + 0.2 * size, base - 1.5 * size),
+            (x + 0.9 * size, base - 1.5 * size),
+            (x + 1.1 * size, base),
+        ],
+        colour * 0.7,
+    )
 
 
 def chair(image: Floats, rng: Rng, ground_top: float) -> None:
     """A chair seen from the front."""
     height, width = image.shape[:2]
-    x, base, size = float(rng.uniform(0, width)), ground_top + height * float(rng.uniform(0.02, 0.15)), height * float(rng.uniform(0.08, 0.13))
+    x, base, size = (
+        float(rng.uniform(0, width)),
+        ground_top + height * float(rng.uniform(0.02, 0.15)),
+        height * float(rng.uniform(0.08, 0.13)),
+    )
     colour = random_colour(rng)
     for a in (-0.5, 0.42):
         rectangle(image, x + a * size, base - 1.9 * size, x + (a + 0.08) * size, base, colour * 0.5)
@@ -427,7 +581,16 @@ def lamp(image: Floats, rng: Rng, ground_top: float) -> None:
     height, width = image.shape[:2]
     x, base, tall = float(rng.uniform(0, width)), ground_top + 0.03 * height, height * float(rng.uniform(0.35, 0.55))
     rectangle(image, x - 2, base - tall, x + 2, base, linear(40, 40, 40))
-    fill(image, [(x - 0.08 * height, base - tall), (x - 0.05 * height, base - tall - 0.1 * height), (x + 0.05 * height, base - tall - 0.1 * height), (x + 0.08 * height, base - tall)], linear(190, 230, 250))
+    fill(
+        image,
+        [
+            (x - 0.08 * height, base - tall),
+            (x - 0.05 * height, base - tall - 0.1 * height),
+            (x + 0.05 * height, base - tall - 0.1 * height),
+            (x + 0.08 * height, base - tall),
+        ],
+        linear(190, 230, 250),
+    )
 
 
 def blob(image: Floats, rng: Rng) -> None:
@@ -438,5 +601,3 @@ def blob(image: Floats, rng: Rng) -> None:
     radius = size * rng.uniform(0.5, 1.3, len(angle))
     points = list(zip(centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle), strict=True))
     fill(image, points, random_colour(rng), float(rng.uniform(0.5, 1)))
-
-

@@ -20,7 +20,8 @@ from fashionseg.data.synth.people import random_person, random_pose
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float32]
+    from fashionseg.data.synth.arrays import Floats
+
 
 MIN_PIXELS = 0.0004
 """Garments that show less of the picture than this share are not labelled: nobody could tell what they are."""
@@ -67,7 +68,7 @@ def draw_scene(
     labels: list[int] = []
     for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top):
         draw_figure(canvas, random_person(rng), random_pose(rng), foot_xy, scale, labels)
-    return Scene(develop(canvas.image, rng), _instances(canvas, labels), backdrop.kind)
+    return Scene(develop(canvas.image, rng), instances_of(canvas, labels), backdrop.kind)
 
 
 def _places(
@@ -82,14 +83,21 @@ def _places(
             share *= float(rng.uniform(1.2, 2.1))
         scale = share * min(height, 2.2 * width)
         nearness = np.clip((share - 0.3) / 0.65, 0, 1)
-        foot = ground_top + (height * 0.98 - ground_top) * (0.15 + 0.85 * nearness) + float(rng.normal(0, 0.02)) * height
-        foot = max(foot, 0.60 * scale + 0.05 * height) if share <= 1 else float(rng.uniform(0.9, 1.0)) * scale + 0.04 * height
+        foot = (
+            ground_top + (height * 0.98 - ground_top) * (0.15 + 0.85 * nearness) + float(rng.normal(0, 0.02)) * height
+        )
+        foot = (
+            max(foot, 0.60 * scale + 0.05 * height)
+            if share <= 1
+            else float(rng.uniform(0.9, 1.0)) * scale + 0.04 * height
+        )
         slot = (index + 0.5) / people + float(rng.normal(0, 0.12))
         found.append(((float(np.clip(slot, 0.04, 0.96)) * width, float(foot)), float(scale)))
     return sorted(found, key=lambda place: place[1])
 
 
-def _instances(canvas: Canvas, labels: list[int]) -> list[tuple[int, NDArray[np.uint8]]]:
+def instances_of(canvas: Canvas, labels: list[int]) -> list[tuple[int, NDArray[np.uint8]]]:
+    """The garments of a canvas that can be seen; `labels` as for `draw_figure`."""
     least = MIN_PIXELS * canvas.owner.size
     found = []
     for number, label in enumerate(labels):
@@ -112,7 +120,9 @@ def develop(image: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     picture *= (1 - float(rng.uniform(0, 0.22)) * (xs * xs + ys * ys))[..., None]
     picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.35, 0.9)) * max(height / 640, 0.5))
-    picture += rng.standard_normal(picture.shape, dtype=np.float32) * (float(rng.uniform(0.002, 0.012)) * np.sqrt(picture.clip(0.01)))
+    picture += rng.standard_normal(picture.shape, dtype=np.float32) * (
+        float(rng.uniform(0.002, 0.012)) * np.sqrt(picture.clip(0.01))
+    )
     return to_srgb(picture)
 
 
@@ -120,4 +130,4 @@ def to_srgb(picture: Floats) -> NDArray[np.uint8]:
     """Linear light to sRGB with a soft shoulder in the highlights, uint8 like `picture`."""
     x = np.clip(picture, 0, None)
     x = np.where(x > 0.7, 0.7 + 0.3 * (1 - np.exp(-(x - 0.7) / 0.3)), x)
-    return np.clip(np.power(x, 1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.power(x, 1 / 2.2) * 255 + 0.5, 0, 255), np.uint8)

@@ -16,11 +16,9 @@ from fashionseg.data.synth.surfaces import Patch, Surface, column, smooth_line, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from fashionseg.data.synth.arrays import Floats
     from fashionseg.data.synth.body import Body, Joints
 
-    Floats = NDArray[np.float32]
 
 HIP, NECK = 0.52, 0.848
 SAMPLES = 4
@@ -31,7 +29,7 @@ def level(j: Joints, height: Floats | float) -> Floats:
     """Rows in pixels of heights of the torso, or below it."""
     h = np.asarray(height, np.float32)
     torso = j.pelvis[1] + (h - HIP) / (NECK - HIP) * (j.neck[1] - j.pelvis[1])
-    return np.where(h >= HIP, torso, j.pelvis[1] + (HIP - h) * j.scale).astype(np.float32)
+    return np.asarray(np.where(h >= HIP, torso, j.pelvis[1] + (HIP - h) * j.scale), np.float32)
 
 
 def torso_profile(body: Body) -> Floats:
@@ -184,7 +182,14 @@ def part_of_limb(
 def arm_skin(patch: Patch, j: Joints, body: Body, side: int) -> Surface:
     """A bare arm from shoulder to wrist."""
     thick = body.limb
-    stops = [(0, 0.023 * thick), (0.15, 0.027 * thick), (0.3, 0.025 * thick), (0.5, 0.022 * thick), (0.65, 0.022 * thick), (1, 0.0145 * thick)]
+    stops = [
+        (0, 0.023 * thick),
+        (0.15, 0.027 * thick),
+        (0.3, 0.025 * thick),
+        (0.5, 0.022 * thick),
+        (0.65, 0.022 * thick),
+        (1, 0.0145 * thick),
+    ]
     line = limb_line((_inside_shoulder(j, side), j.elbows[side], j.wrists[side]))
     return part_of_limb(patch, line, stops, 0, 1, j.scale, flat_end=False)
 

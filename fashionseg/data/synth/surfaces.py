@@ -15,9 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from fashionseg.data.synth.arrays import Floats
 
-    Floats = NDArray[np.float32]
 
 _FAR = np.float32(-1e6)
 
@@ -106,6 +105,9 @@ def union(surfaces: Sequence[Surface]) -> Surface:
 def tube(patch: Patch, centre: Floats, radii: Floats, *, flat_start: bool = False, flat_end: bool = False) -> Surface:
     """A bent round tube, such as a sleeve.
 
+    A pixel shows the piece whose centre line is closest to it, so that height and `along` run on smoothly round a
+    bend; only where the tube folds over itself does the piece in front win.
+
     Args:
         patch: where to evaluate.
         centre: float32 [n, 3], x y z of the centre line in pixels; z grows towards the viewer.
@@ -115,6 +117,7 @@ def tube(patch: Patch, centre: Floats, radii: Floats, *, flat_start: bool = Fals
     """
     x, y = patch.x, patch.y
     best = np.full(patch.shape, _FAR, np.float32)
+    gap = np.full(patch.shape, np.inf, np.float32)
     alpha = np.zeros(patch.shape, np.float32)
     side = np.zeros(patch.shape, np.float32)
     along = np.zeros(patch.shape, np.float32)
@@ -137,17 +140,17 @@ def tube(patch: Patch, centre: Floats, radii: Floats, *, flat_start: bool = Fals
         if flat_end and to_end[i] - spans[i] < 2 * radii[-1]:
             cover = cover * ends[1]
         bulge = az + t * (bz - az) + np.sqrt(np.maximum(radius * radius - distance * distance, 0))
-        nearer = np.where(cover > 0, bulge, _FAR) > best
+        outside = distance - radius
+        nearer = (cover > 0) & ((bulge > best + radius) | ((outside < gap) & (bulge > best - radius)))
         best = np.where(nearer, bulge, best)
+        gap = np.where(nearer, outside, gap)
         sign = np.sign(dx * (y - ay) - dy * (x - ax))
         side = np.where(nearer, -sign * np.minimum(distance / np.maximum(radius, 0.5), 1), side)
         along = np.where(nearer, start + t * length, along)
         alpha = np.maximum(alpha, cover)
         start += length
     height = np.where(best == _FAR, np.float32(0), best).astype(np.float32)
-    return Surface(
-        alpha.astype(np.float32), height, np.arcsin(side).astype(np.float32), along.astype(np.float32)
-    )
+    return Surface(alpha.astype(np.float32), height, np.arcsin(side).astype(np.float32), along.astype(np.float32))
 
 
 def _end_planes(patch: Patch, centre: Floats) -> tuple[Floats, Floats]:
@@ -170,9 +173,7 @@ def column(patch: Patch, rows: Floats, *, squareness: float = 2.0, hem_tilt: flo
         hem_tilt: how much lower the lower edge is where it is nearer to the viewer, who looks down on it.
     """
     y = patch.y[:, 0]
-    centre, half, depth, z = (
-        np.interp(y, rows[:, 0], rows[:, k]).astype(np.float32)[:, None] for k in (1, 2, 3, 4)
-    )
+    centre, half, depth, z = (np.interp(y, rows[:, 0], rows[:, k]).astype(np.float32)[:, None] for k in (1, 2, 3, 4))
     offset = patch.x - centre
     u = np.clip(offset / np.maximum(half, 0.5), -1, 1)
     bulge = depth * np.power(1 - np.abs(u) ** squareness, 1 / squareness)

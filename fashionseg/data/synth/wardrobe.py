@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fashionseg.data.synth.cloth import Cloth, linear, random_cloth, random_colour
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import numpy as np
 
-    Floats = NDArray[np.float32]
+    from fashionseg.data.synth.arrays import Floats
+
 
 CLASS_NAMES = ("short_sleeved_shirt", "long_sleeved_shirt", "long_sleeved_outwear", "shorts", "trousers")
 SHORT_SHIRT, LONG_SHIRT, OUTWEAR, SHORTS, TROUSERS = range(len(CLASS_NAMES))
@@ -154,7 +153,9 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def _top(rng: np.random.Generator) -> Top:
-    kind = rng.choice(["tee", "polo", "shirt", "sweater", "hoodie", "blouse", "tank"], p=[0.34, 0.10, 0.18, 0.16, 0.07, 0.07, 0.08])
+    kind = rng.choice(
+        ["tee", "polo", "shirt", "sweater", "hoodie", "blouse", "tank"], p=[0.34, 0.10, 0.18, 0.16, 0.07, 0.07, 0.08]
+    )
     short = kind in ("tee", "polo") or (kind in ("shirt", "blouse") and rng.random() < 0.15)
     patterns = {
         "sweater": (("plain", "knit", "stripes", "melange", "blocks"), (3, 4, 2, 3, 1)),
@@ -201,7 +202,9 @@ def _dress(rng: np.random.Generator) -> Top:
 
 
 def _outer(rng: np.random.Generator) -> Outer:
-    kind = str(rng.choice(["blazer", "coat", "bomber", "cardigan", "puffer", "denim"], p=[0.26, 0.26, 0.16, 0.12, 0.08, 0.12]))
+    kind = str(
+        rng.choice(["blazer", "coat", "bomber", "cardigan", "puffer", "denim"], p=[0.26, 0.26, 0.16, 0.12, 0.08, 0.12])
+    )
     ground = linear(*rng.uniform((70, 50, 30), (170, 125, 95))) if kind == "denim" else random_colour(rng)
     if kind in ("blazer", "coat") and rng.random() < 0.6:
         ground = ground * 0.4
@@ -220,7 +223,10 @@ def _outer(rng: np.random.Generator) -> Outer:
         ease=float(rng.uniform(0.012, 0.022) + (0.012 if kind == "puffer" else 0)),
         flare=float(rng.uniform(0.0, 0.022)),
         opening=(gap, gap * float(rng.uniform(1.0, 1.7))),
-        neck=(float(rng.uniform(0.35, 0.8)), float(rng.uniform(0.02, 0.05) if kind in ("puffer", "bomber") else rng.uniform(0.07, 0.15))),
+        neck=(
+            float(rng.uniform(0.35, 0.8)),
+            float(rng.uniform(0.02, 0.05) if kind in ("puffer", "bomber") else rng.uniform(0.07, 0.15)),
+        ),
         lapel=float(rng.uniform(0.25, 0.5)) if kind in ("blazer", "coat") else 0.0,
         quilted=float(rng.uniform(0.03, 0.05)) if kind == "puffer" else 0.0,
         hood=bool(kind in ("bomber", "puffer") and rng.random() < 0.4),
@@ -229,7 +235,9 @@ def _outer(rng: np.random.Generator) -> Outer:
 
 
 def _bottom(rng: np.random.Generator) -> Bottom:
-    kind = str(rng.choice(["jeans", "chinos", "suit", "leggings", "shorts", "skirt"], p=[0.26, 0.16, 0.09, 0.05, 0.34, 0.10]))
+    kind = str(
+        rng.choice(["jeans", "chinos", "suit", "leggings", "shorts", "skirt"], p=[0.26, 0.16, 0.09, 0.05, 0.34, 0.10])
+    )
     ground = random_colour(rng)
     if kind == "jeans" or (kind == "shorts" and rng.random() < 0.3):
         ground = linear(*rng.uniform((50, 32, 18), (175, 130, 100)))
@@ -241,10 +249,20 @@ def _bottom(rng: np.random.Generator) -> Bottom:
     waist = float(rng.uniform(0.575, 0.625))
     belt = random_colour(rng) * 0.3 if rng.random() < 0.35 else None
     if kind == "skirt":
-        return Bottom(UNLABELLED, cloth, waist, float(rng.uniform(0.14, 0.40)), 0.004, float(rng.uniform(0.0, 0.09)), belt)
+        return Bottom(
+            UNLABELLED, cloth, waist, float(rng.uniform(0.14, 0.40)), 0.004, float(rng.uniform(0.0, 0.09)), belt
+        )
     if kind == "shorts":
         ease = float(rng.uniform(0.006, 0.018))
-        return Bottom(SHORTS, cloth, waist, float(rng.uniform(0.22, 0.52)), ease, 0.043 + ease + float(rng.uniform(0, 0.016)), belt)
+        return Bottom(
+            SHORTS,
+            cloth,
+            waist,
+            float(rng.uniform(0.22, 0.52)),
+            ease,
+            0.043 + ease + float(rng.uniform(0, 0.016)),
+            belt,
+        )
     ease = 0.001 if kind == "leggings" else float(rng.uniform(0.002, 0.012))
     hem = float(rng.uniform(0.024, 0.034)) if ease < 0.006 else float(rng.uniform(0.032, 0.052))
     return Bottom(TROUSERS, cloth, waist, float(rng.uniform(0.88, 1.02 - 0.0)), ease, hem, belt)
