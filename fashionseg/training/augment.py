@@ -4,6 +4,8 @@ Knows pixels, masks and coordinates of one photo. Knows nothing about recipes' f
 randomness comes from numpy's global generator, as in Detectron2's augmentations: `mapping.py` seeds it a photo.
 """
 
+# ruff: noqa: NPY002 - Detectron2's augmentations draw from numpy's global generator, so ours must
+
 from __future__ import annotations
 
 import math
@@ -27,7 +29,7 @@ _BORDER_BGR = (104, 116, 124)
 _GRAY_BGR = np.array([0.114, 0.587, 0.299], np.float32)
 
 
-class AffineTransform(Transform):  # type: ignore[misc]
+class AffineTransform(Transform):
     """One affine map of a photo onto a canvas: pixels beyond the photo become the mean colour, masks 0."""
 
     def __init__(self, matrix: NDArray[np.float64], canvas_hw: tuple[int, int]) -> None:
@@ -72,11 +74,11 @@ class AffineTransform(Transform):  # type: ignore[misc]
         )
 
 
-class RandomWarp(T.Augmentation):  # type: ignore[misc]
+class RandomWarp(T.Augmentation):
     """Scale, rotation, shift and flip in one warp onto the recipe's canvas.
 
-    At scale 1 the photo just covers the canvas, which lies when the photo lies. A photo larger than the canvas is placed so that all of it can
-    come to lie inside, a smaller one so that it stays inside.
+    At scale 1 the photo just covers the canvas, which lies when the photo lies. A photo larger than the canvas is
+    placed so that any part of it can come to lie inside, a smaller one so that it stays inside.
     """
 
     def __init__(self, rule: Augmentation, canvas_hw: tuple[int, int]) -> None:
@@ -90,18 +92,18 @@ class RandomWarp(T.Augmentation):  # type: ignore[misc]
         canvas_height, canvas_width = (short, long) if width > height else (long, short)
         low, high = self.rule.scale
         cover = max(canvas_height / height, canvas_width / width)
-        scale = cover * math.exp(np.random.uniform(math.log(low), math.log(high)))  # noqa: NPY002
-        angle = math.radians(np.random.uniform(-1, 1) * self.rule.rotation)  # noqa: NPY002
-        mirror = -1.0 if np.random.uniform() < self.rule.flip else 1.0  # noqa: NPY002
+        scale = cover * math.exp(np.random.uniform(math.log(low), math.log(high)))
+        angle = math.radians(np.random.uniform(-1, 1) * self.rule.rotation)
+        mirror = -1.0 if np.random.uniform() < self.rule.flip else 1.0
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
         slack = np.abs(np.array([canvas_width - width * scale, canvas_height - height * scale])) / 2
-        centre = np.array([canvas_width, canvas_height]) / 2 + np.random.uniform(-1, 1, 2) * slack  # noqa: NPY002
+        centre = np.array([canvas_width, canvas_height]) / 2 + np.random.uniform(-1, 1, 2) * slack
         offset = centre - linear @ np.array([width, height]) / 2
         return AffineTransform(np.column_stack([linear, offset]), (canvas_height, canvas_width))
 
 
-class ColourTransform(Transform):  # type: ignore[misc]
+class ColourTransform(Transform):
     """One linear map of colours and, at will, a painted rectangle; masks and coordinates stay."""
 
     def __init__(
@@ -132,7 +134,7 @@ class ColourTransform(Transform):  # type: ignore[misc]
         return segmentation
 
 
-class RandomColour(T.Augmentation):  # type: ignore[misc]
+class RandomColour(T.Augmentation):
     """Brightness, contrast, saturation and hue as one linear map, and the cut-out."""
 
     def __init__(self, rule: Augmentation) -> None:
@@ -144,7 +146,7 @@ class RandomColour(T.Augmentation):  # type: ignore[misc]
         rule = self.rule
         if not any((rule.brightness, rule.contrast, rule.saturation, rule.hue, rule.cutout)):
             return NoOpTransform()
-        brightness, contrast, saturation, hue = np.random.uniform(-1, 1, 4) * [  # noqa: NPY002
+        brightness, contrast, saturation, hue = np.random.uniform(-1, 1, 4) * [
             rule.brightness,
             rule.contrast,
             rule.saturation,
@@ -157,7 +159,7 @@ class RandomColour(T.Augmentation):  # type: ignore[misc]
         return ColourTransform(matrix * np.float32(gain), offset, self._patch(image.shape[0], image.shape[1]))
 
     def _patch(self, height: int, width: int) -> tuple[int, int, int, int] | None:
-        chance, part_w, part_h, at_x, at_y = np.random.uniform(0, 1, 5)  # noqa: NPY002
+        chance, part_w, part_h, at_x, at_y = np.random.uniform(0, 1, 5)
         if chance >= self.rule.cutout:
             return None
         patch_w, patch_h = int(width * (0.1 + 0.3 * part_w)), int(height * (0.1 + 0.2 * part_h))

@@ -30,7 +30,7 @@ _SAFE_GLOBALS = {
 """All that a pickled table of arrays needs; anything else in a `.pkl` is refused."""
 
 
-class SafeCheckpointer(DetectionCheckpointer):  # type: ignore[misc]
+class SafeCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer; a file appears whole or not at all, and no pickle may run code.
 
     Attributes:

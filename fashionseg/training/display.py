@@ -33,7 +33,7 @@ _REFRESH_S = 0.5
 _MEDIAN_WINDOW = 20
 
 
-class Progress(HookBase):  # type: ignore[misc]
+class Progress(HookBase):
     """Step, ETA, photos a second, losses, learning rate, best figure, GPU memory, newest checkpoint; on stderr."""
 
     def __init__(self, title: str, photos_per_step: int, checkpointer: SafeCheckpointer, judge: list[Validate]) -> None:

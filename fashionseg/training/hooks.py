@@ -28,7 +28,7 @@ class EarlyStop(Exception):
     """Validation has not become better for long enough."""
 
 
-class StepSeed(HookBase):  # type: ignore[misc]
+class StepSeed(HookBase):
     """Seeds torch before each step from seed, rank and step, so that a resumed run draws the same numbers."""
 
     def __init__(self, seed: int) -> None:
@@ -43,7 +43,7 @@ class StepSeed(HookBase):  # type: ignore[misc]
         torch.manual_seed((self._seed * _SEED_STRIDE + self.trainer.iter) * 1009 + comm.get_rank())
 
 
-class UpdateAverage(HookBase):  # type: ignore[misc]
+class UpdateAverage(HookBase):
     """Keeps the exponential average of the weights."""
 
     def __init__(self, average: ExponentialAverage) -> None:
@@ -54,7 +54,7 @@ class UpdateAverage(HookBase):  # type: ignore[misc]
         self._average.update()
 
 
-class Validate(HookBase):  # type: ignore[misc]
+class Validate(HookBase):
     """Measures every so often and at the end, keeps the best weights, and stops early.
 
     Attributes:
@@ -114,7 +114,7 @@ class Validate(HookBase):  # type: ignore[misc]
         self._without_gain, self.best_figures = state["without_gain"], state["figures"]
 
 
-class Checkpoint(HookBase):  # type: ignore[misc]
+class Checkpoint(HookBase):
     """Writes a checkpoint every `period` steps and after the last one; keeps the newest few."""
 
     def __init__(self, checkpointer: SafeCheckpointer, period: int, keep: int) -> None:
@@ -136,7 +136,7 @@ class Checkpoint(HookBase):  # type: ignore[misc]
             self._writer.step(step)
 
 
-class MetricsCsv(HookBase):  # type: ignore[misc]
+class MetricsCsv(HookBase):
     """One row a step in `metrics.csv`: step, learning rate, losses, times, and figures of validation where measured.
 
     A row is on disk when its step is over. Rows that a resumed run does again are dropped first.

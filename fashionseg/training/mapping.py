@@ -3,6 +3,8 @@
 Knows loaders and augmentations. Knows nothing about models, steps or files a run leaves behind.
 """
 
+# ruff: noqa: NPY002 - Detectron2's augmentations draw from numpy's global generator, so ours must
+
 from __future__ import annotations
 
 import random
@@ -36,20 +38,20 @@ class SeededMapper:
 
     def __call__(self, record: dict[str, Any], position: int) -> dict[str, Any]:
         """The photo as Detectron2's models take it: image uint8 [3, h, w] BGR, instances, and sem_seg if there."""
-        state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+        state, python_state = np.random.get_state(), random.getstate()
         words = np.random.SeedSequence([self._seed, self._rank, position]).generate_state(4)
-        np.random.seed(words)  # noqa: NPY002
+        np.random.seed(words)
         random.seed(int(words[0]))
         try:
             return _without_slivers(self._mapper(record))
         except (OSError, ValueError, SyntaxError, utils.SizeMismatchError) as error:
             raise DataError(f"cannot learn from {record['file_name']}: {error}") from error
         finally:
-            np.random.set_state(state)  # noqa: NPY002
+            np.random.set_state(state)
             random.setstate(python_state)
 
 
-class _Mapper(DatasetMapper):  # type: ignore[misc]
+class _Mapper(DatasetMapper):
     """Detectron2's mapper, which cannot recompute the boxes of a photo that has none."""
 
     def _transform_annotations(

@@ -21,7 +21,7 @@ _LEVELS = {"p2": 0.5, "p3": 1.0, "p4": 0.5, "p5": 0.25}
 """Pyramid levels that are supervised, and the weight of each."""
 
 
-class SemanticHead(nn.Module):  # type: ignore[misc]
+class SemanticHead(nn.Module):
     """Per-pixel class logits by one 1x1 convolution a pyramid level, for two labellings at once.
 
     The fine labelling is that of the label maps; the coarse one is drawn from the garments (0 is background,
@@ -73,7 +73,7 @@ def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Te
     return losses / weights[target[known]].sum().clamp(min=1.0)
 
 
-class TrainedNetwork(nn.Module):  # type: ignore[misc]
+class TrainedNetwork(nn.Module):
     """Detectron2's model with, at will, the semantic loss on the features it computes anyway.
 
     Attributes:
@@ -118,7 +118,7 @@ class TrainedNetwork(nn.Module):  # type: ignore[misc]
         return 4 * height, 4 * width
 
 
-class SemanticNetwork(nn.Module):  # type: ignore[misc]
+class SemanticNetwork(nn.Module):
     """Backbone and FPN of a detector with the semantic loss alone: the stage before the detector's."""
 
     def __init__(self, detector: Any, semantic: SemanticHead, amp: bool, channels_last: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class ResumableSampler(Sampler[tuple[int, int]]):  # type: ignore[misc]
+class ResumableSampler(Sampler[tuple[int, int]]):
     """Endless (photo index, position in the stream), beginning at any batch; photos of like shape together.
 
     Wraps one of Detectron2's endless samplers. Batches are formed here as its `AspectRatioGroupedDataset` forms
@@ -50,7 +50,7 @@ class ResumableSampler(Sampler[tuple[int, int]]):  # type: ignore[misc]
                 buckets[key] = []
 
 
-class SeededSamples(Dataset[dict[str, Any]]):  # type: ignore[misc]
+class SeededSamples(Dataset[dict[str, Any]]):
     """Photos as the model takes them, for (index, position) of a `ResumableSampler`."""
 
     def __init__(self, records: list[dict[str, Any]], mapper: Callable[[dict[str, Any], int], dict[str, Any]]) -> None:

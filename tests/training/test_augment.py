@@ -1,5 +1,7 @@
 """Augmentation: photo, mask and coordinates move together; randomness is a function of seed and position."""
 
+# ruff: noqa: NPY002 - Detectron2's augmentations draw from numpy's global generator, so ours must
+
 import numpy as np
 import pytest
 

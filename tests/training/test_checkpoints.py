@@ -111,10 +111,10 @@ def test_places_of_weights(tmp_path):
         "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
     ):
         assert locate_weights(name).endswith("model_final_f10217.pkl")
-    with pytest.raises(TrainingError, match="no weights 'x.pth'"):
+    with pytest.raises(TrainingError, match=r"no weights 'x.pth'"):
         locate_weights("x.pth")
     assert fetch_weights("") == ""
-    with pytest.raises(TrainingError, match="cannot fetch the weights http://127.0.0.1:9/x"):
+    with pytest.raises(TrainingError, match=r"cannot fetch the weights http://127.0.0.1:9/x"):
         fetch_weights("http://127.0.0.1:9/x.pth")
 
 

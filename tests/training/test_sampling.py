@@ -68,7 +68,7 @@ def test_the_loader_gives_the_same_photos_with_and_without_workers(workers, tiny
     recipe = with_overrides(read_recipe("small"), [*TINY, f"DATALOADER.NUM_WORKERS={workers}"])
     cfg = build_config(recipe, data, "cpu", seed=2)
     mapper = training_mapper(cfg, recipe, (64, 64))
-    got = [b for b in itertools.islice(training_loader(cfg, data.records, mapper, 2, start_step=3), 3)]
+    got = list(itertools.islice(training_loader(cfg, data.records, mapper, 2, start_step=3), 3))
     order = list(itertools.islice(sampler_of(cfg, data), 12))[6:]
     wanted = [mapper(data.records[index], position) for index, position in order]
     for sample, expected in zip(itertools.chain.from_iterable(got), wanted, strict=True):
