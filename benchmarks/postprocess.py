@@ -53,7 +53,6 @@ BOXES = (  # three people side by side, one garment above and one below
     (1392.2, 213.9, 1703.5, 560.4, 0),
     (1421.8, 540.7, 1688.3, 788.6, 3),
 )
-PEERS = ("detectron2", "supervision")
 REQUIRED_IOU = 0.995
 
 
@@ -185,14 +184,17 @@ def _timed(start: float, after_paste: float, after_rle: float, counts: list[str]
     return Result((after_paste - start, after_rle - after_paste, end - after_rle), counts)
 
 
+WAYS = {"fashionseg": ours, "detectron2": detectron2, "supervision": supervision}
+
+
 def measure(repeats: int) -> dict[str, Any]:
     """Median milliseconds of each way, and how its masks compare with ours."""
     frame, detections = make_frame()
-    ways = {"fashionseg": ours()}
+    ways = {}
     skipped = {}
-    for name in PEERS:
+    for name, prepare in WAYS.items():
         try:
-            ways[name] = globals()[name]()
+            ways[name] = prepare()
         except ImportError as error:
             skipped[name] = f"not installed ({error})"
     runs: dict[str, list[Result]] = {name: [] for name in ways}
@@ -252,7 +254,7 @@ def machine() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"cpu": model, "cores_used": 1, "python": platform.python_version(), "versions": versions}
+    return {"cpu": model, "threads": 1, "python": platform.python_version(), "versions": versions}
 
 
 def _lines(path: str) -> list[str]:

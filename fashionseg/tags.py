@@ -86,11 +86,12 @@ def render_tag(name: str, note: str, color: BGR, text_px: int) -> Tag:
     pen = ImageDraw.Draw(canvas)
     pen.text((margin, baseline), name, fill=255, font=font, anchor="ls")
     pen.text((note_x, baseline), note, fill=_NOTE_INK, font=font, anchor="ls")
-    ink = np.asarray(canvas, np.float32)[..., None] / 255
-    painted = np.array(color, np.float32) * (1 - ink) + np.array(text_color(color), np.float32) * ink
-    opacity = _rounded(height, width, text_px * 0.32)[..., None]
-    clear = np.repeat(255 - np.rint(255 * opacity), 3, axis=2)
-    return Tag(np.rint(painted * opacity).astype(np.uint8), clear.astype(np.uint8))
+    share = np.linspace(0, 1, 256)[:, None]  # of the text's colour, per value of the canvas
+    colors = np.rint((1 - share) * color + share * text_color(color)).astype(np.uint8)
+    opacity = np.rint(255 * _rounded(height, width, text_px * 0.32)).astype(np.uint8)
+    opaque = cv2.merge([opacity] * 3)
+    painted = cv2.multiply(colors[np.asarray(canvas)], opaque, scale=1 / 255)
+    return Tag(np.asarray(painted, np.uint8), np.asarray(cv2.bitwise_not(opaque), np.uint8))
 
 
 def place_tags(homes: list[Point], sizes_hw: list[tuple[int, int]], picture_hw: tuple[int, int]) -> list[Place]:
