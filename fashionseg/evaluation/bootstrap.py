@@ -23,8 +23,6 @@ LEAST_ROUNDS = 100
 ROUNDS_TIMES_PHOTOS = 500_000
 """So that it takes seconds at most: 1,000 rounds up to 500 photos, 100 from 5,000 on, where intervals are narrow."""
 
-NAMES = ("AP", "AP50", "AP75")
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -36,13 +34,13 @@ class Interval:
 
 
 def intervals(problem: CocoProblem, iou_type: str, seed: int = 0) -> dict[str, Interval]:
-    """AP, AP50 and AP75 with their intervals; empty where there is nothing to draw from."""
+    """COCO's numbers with their intervals, those that could be measured; empty where there is nothing to draw from."""
     nothing = problem.predictions.select(np.zeros(len(problem.predictions), np.bool_))
     return _differences(problem, iou_type, nothing, problem.predictions, seed)  # AP of nothing is 0 in every round
 
 
 def paired_difference(problem: CocoProblem, iou_type: str, old: Predictions, seed: int = 0) -> dict[str, Interval]:
-    """How much higher AP, AP50 and AP75 of the problem's predictions are than those of `old`, on the same photos."""
+    """How much higher COCO's numbers of the problem's predictions are than those of `old`, on the same photos."""
     return _differences(problem, iou_type, old, problem.predictions, seed)
 
 
@@ -57,5 +55,6 @@ def _differences(
     answer = hotcoco.compare(before, after, n_bootstrap=rounds, seed=seed, confidence=CONFIDENCE)
     return {
         name: Interval(answer["deltas"][name], answer["ci"][name]["lower"], answer["ci"][name]["upper"])
-        for name in NAMES
+        for name in answer["metric_keys"]
+        if answer["metrics_b"][name] >= 0  # -1: no garment of that size
     }

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 WARM_UP = 2
 """Photos that are not counted where there are more: the first runs choose algorithms and fill caches."""
+
+StageSeconds = dict[str, float]
+"""Seconds of one photo by stage, in the order the stages ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +31,24 @@ class StageLatency:
     p95_ms: float
 
 
-class Stopwatch:
-    """Collects seconds per stage, in the order stages are first seen. For one thread."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside the block; a block that raises is not counted."""
-        start = time.perf_counter()
+@contextmanager
+def timed(seconds: StageSeconds, stage: str) -> Iterator[None]:
+    """Add the time spent inside the block to a stage of one photo."""
+    start = time.perf_counter()
+    try:
         yield
-        self._seconds.setdefault(name, []).append(time.perf_counter() - start)
-
-    def latencies(self) -> tuple[StageLatency, ...]:
-        """Each stage, then all of them together; nothing where no photo was timed."""
-        columns = {name: np.array(_warm(values)) * 1e3 for name, values in self._seconds.items()}
-        if columns:
-            columns["total"] = np.sum(list(columns.values()), axis=0)
-        return tuple(
-            StageLatency(name, float(np.median(values)), float(np.percentile(values, 95)))
-            for name, values in columns.items()
-        )
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def _warm(values: list[float]) -> list[float]:
-    return values[WARM_UP:] if len(values) > WARM_UP else values
+def latencies(photos: Sequence[StageSeconds]) -> tuple[StageLatency, ...]:
+    """Each stage, then "total": all of them together; nothing where no photo was timed."""
+    counted = photos[WARM_UP:] if len(photos) > WARM_UP else photos
+    if not counted:
+        return ()
+    columns = {stage: np.array([one[stage] for one in counted]) * 1e3 for stage in counted[0]}
+    columns["total"] = np.sum(list(columns.values()), axis=0)
+    return tuple(
+        StageLatency(stage, float(np.median(values)), float(np.percentile(values, 95)))
+        for stage, values in columns.items()
+    )

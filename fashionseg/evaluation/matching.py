@@ -15,11 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fashionseg.data.coco import CocoData
     from fashionseg.evaluation.coco_metrics import CocoProblem
 
 MATCH_IOU = 0.5
-GRID = np.linspace(0, 1, 201)
+GRID = np.arange(201) / 200
 """Scores at which curves are drawn: float64 [201], 0, 0.005 .. 1."""
 
 

@@ -1,8 +1,8 @@
 """Everything that is measured on one set of predictions, in one object, and as JSON.
 
 `measure` is the one code path of metrics: whatever the predictions come from, the numbers are made here. Numbers are
-COCO's, 0..1, in the object, in `metrics.json` and in `--require`; only tables and plots for people show points (0..100).
-Knows nothing about models, pages or plots.
+COCO's, 0..1, in the object, in `metrics.json` and in `--require`; only tables and plots for people show
+points (0..100). Knows nothing about models, pages or plots.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Metrics:
         garments: of each class, crowds not counted.
         predictions: of each class.
         scores: COCO's numbers by IoU type: "bbox", and "segm" where there are masks.
-        intervals: by IoU type, AP, AP50 and AP75 with their 95% bootstrap intervals over photos.
+        intervals: by IoU type, COCO's numbers with their 95% bootstrap intervals over photos.
         iou_type: what the following were measured with: "segm" where there are masks, else "bbox"; at IoU 0.5.
         points: best F1 of each class.
         curves: precision, recall and F1 over the score.
@@ -158,9 +158,20 @@ class Metrics:
 
 
 def measure(
-    data: CocoData, predictions: Predictions, latencies: tuple[StageLatency, ...] = ()
+    data: CocoData,
+    predictions: Predictions,
+    latencies: tuple[StageLatency, ...] = (),
+    *,
+    with_intervals: bool = True,
 ) -> tuple[Metrics, list[PhotoOutcome]]:
-    """Measure predictions against a data set: all numbers, and what became of each photo."""
+    """Measure predictions against a data set: all numbers, and what became of each photo.
+
+    Args:
+        data: with at least one garment.
+        predictions: in its photos.
+        latencies: of the model's stages, handed through.
+        with_intervals: False leaves out the bootstrap, which takes most of the time.
+    """
     problem = CocoProblem(data, predictions)
     evaluations = {iou_type: problem.evaluation(iou_type) for iou_type in problem.iou_types}
     scores = {iou_type: coco_scores(one, iou_type) for iou_type, one in evaluations.items()}
@@ -175,7 +186,7 @@ def measure(
         garments=tuple(matches.garments.tolist()),
         predictions=tuple(np.bincount(matches.labels, minlength=len(data.categories)).tolist()),
         scores=scores,
-        intervals={key: intervals(problem, key) for key in problem.iou_types},
+        intervals={key: intervals(problem, key) if with_intervals else {} for key in problem.iou_types},
         iou_type=iou_type,
         points=tuple(best_point(matches, label) for label in range(len(data.categories))),
         curves=found,

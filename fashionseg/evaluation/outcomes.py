@@ -152,6 +152,7 @@ def _ious(
 def garment_rle(instance: Instance, image: Image) -> Rle:
     """The mask of a garment as a run-length encoding of its photo; polygons are drawn as pycocotools does."""
     segmentation = instance.segmentation
+    assert segmentation is not None
     if isinstance(segmentation, list):
         parts = hotcoco.mask.frPyObjects(segmentation, image.height, image.width)
         rle: Rle = hotcoco.mask.merge(parts)

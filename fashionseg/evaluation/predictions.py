@@ -168,7 +168,7 @@ def _problem(result: Any, data: CocoData) -> str | None:
     if not isinstance(category_id, int) or category_id not in data.label_of:
         known = ", ".join(f"{category.id} {category.name}" for category in data.categories)
         return f"category_id {category_id!r} is not in {data.where()}, which has {known}"
-    if not _is_number(score) or not 0 <= score <= 1:
+    if not isinstance(score, int | float) or isinstance(score, bool) or not 0 <= score <= 1:
         return f"score {score!r} is not a number from 0 to 1"
     if "bbox" not in result and "segmentation" not in result:
         return "it has neither a bbox nor a segmentation"

@@ -65,8 +65,8 @@ def slices(problem: CocoProblem, scores: dict[str, CocoScores]) -> list[Slice]:
 
 def _values(data: CocoData, attribute: str) -> list[Any]:
     """The values that occur, sorted; none where the attribute is absent or is no attribute at all."""
-    values = {instance.extra.get(attribute) for instance in data.instances if not instance.is_crowd}
-    values = {value for value in values if isinstance(value, int | str)}
+    carried = (instance.extra.get(attribute) for instance in data.instances if not instance.is_crowd)
+    values = {value for value in carried if isinstance(value, int | str)}
     return sorted(values, key=str) if len(values) <= MAX_VALUES else []
 
 

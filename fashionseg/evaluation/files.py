@@ -1,0 +1,48 @@
+"""The files of an evaluation: `report.html`, plots, `metrics.json`, `predictions.json`; whole or not at all.
+
+Knows names and formats of files. Knows nothing about what is in them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fashionseg.evaluation.plots import PLOTS
+from fashionseg.evaluation.report import report_html
+from fashionseg.files import make_folder, write_bytes
+from fashionseg.plotting import figure_png, new_figure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fashionseg.evaluation.result import Evaluation
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, and refuse to start where plots cannot be drawn.
+
+    Raises:
+        OutputError: it cannot be made.
+        MissingExtraError: matplotlib is not installed.
+    """
+    new_figure(1, 1)
+    make_folder(folder)
+
+
+def write_files(evaluation: Evaluation, folder: Path) -> None:
+    """Write everything into `folder`; the report last, so that where it is, all is.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    results = evaluation.predictions.to_results()
+    _write_text(folder / "predictions.json", json.dumps(results, separators=(",", ":")))
+    _write_text(folder / "metrics.json", json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False) + "\n")
+    for name, plot in PLOTS.items():
+        write_bytes(folder / f"{name}.png", figure_png(plot(evaluation.metrics)))
+    _write_text(folder / "report.html", report_html(evaluation))
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8", "replace"))

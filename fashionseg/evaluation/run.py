@@ -1,0 +1,227 @@
+"""`evaluate`: from a model or predictions and a data set to an `Evaluation` and its files.
+
+Knows the order of things and what makes a run refuse to start, so that nothing fails after an hour that could have
+failed at once. Knows nothing about terminals: a `Reporter` hears what happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from fashionseg.data.coco import read_coco
+from fashionseg.errors import DataError
+from fashionseg.evaluation.classes import categories_of
+from fashionseg.evaluation.coco_metrics import has_masks
+from fashionseg.evaluation.compare import compare, read_earlier
+from fashionseg.evaluation.gate import check_names
+from fashionseg.evaluation.metrics import measure
+from fashionseg.evaluation.photos import photo_paths
+from fashionseg.evaluation.predictions import from_results, read_predictions
+from fashionseg.evaluation.result import Evaluation, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fashionseg.data.coco import CocoData
+    from fashionseg.evaluation.gate import Requirement
+    from fashionseg.evaluation.latency import StageLatency
+    from fashionseg.evaluation.predictions import Predictions
+
+CHECKPOINT_SUFFIXES = (".pth", ".pkl", ".pt")
+DEFAULT_MODEL = "default"
+
+
+class Reporter(Protocol):
+    """Hears how an evaluation goes on."""
+
+    def note(self, message: str) -> None:
+        """Something worth a line."""
+
+    def begin(self, photos: int) -> None:
+        """A model starts to look at so many photos."""
+
+    def advance(self) -> None:
+        """One photo is done."""
+
+
+class SilentReporter:
+    """A `Reporter` that says nothing."""
+
+    def note(self, message: str) -> None:
+        """See `Reporter`."""
+
+    def begin(self, photos: int) -> None:
+        """See `Reporter`."""
+
+    def advance(self) -> None:
+        """See `Reporter`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """What the user may choose; see `fashionseg evaluate --help`.
+
+    Attributes:
+        model: a model file, a Detectron2 checkpoint, or a COCO results file; "default" for the embedded model.
+        data: COCO annotation file.
+        images: folder of its photos; None to look beside it.
+        output: folder for report, plots, metrics and predictions; None to write nothing.
+        config: Detectron2 config of a checkpoint; None for the one beside it.
+        device: see `fashionseg.backends.registry.parse_device`.
+        threads: of the CPU for the model; None for all cores.
+        compare: an earlier `metrics.json`.
+        require: bounds; only their names are looked at here, see `fashionseg.evaluation.gate.check`.
+        trust: load a checkpoint that could run code.
+    """
+
+    model: Path
+    data: Path
+    images: Path | None = None
+    output: Path | None = None
+    config: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+    compare: Path | None = None
+    require: tuple[Requirement, ...] = ()
+    trust: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Predictions and where they come from."""
+
+    subject: Subject
+    predictions: Predictions
+    photos: tuple[Path, ...] | None
+    latencies: tuple[StageLatency, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def evaluate(options: EvaluateOptions, reporter: Reporter | None = None) -> Evaluation:
+    """Measure a model or predictions, and write report, plots, metrics and predictions where a folder is named.
+
+    Raises:
+        DataError: annotations, predictions or photos are missing, damaged, or do not belong together.
+        ModelError: no usable model.
+        MissingExtraError: plots or a checkpoint need a library that is not installed.
+        OutputError: the folder cannot be written.
+    """
+    reporter = reporter or SilentReporter()
+    if options.output is not None:
+        from fashionseg.evaluation.files import prepare_folder
+
+        prepare_folder(options.output)
+    data = read_coco(options.data, need_instances=True)
+    earlier = read_earlier(options.compare) if options.compare else None
+    _check_required(options.require, data)
+    found = _predictions(options, data, reporter)
+    metrics, outcomes = measure(data, found.predictions, found.latencies)
+    data_sha256 = _sha256(options.data)
+    comparison = compare(earlier, metrics, data, found.predictions, data_sha256) if earlier else None
+    warnings = [*found.warnings, *_warnings(data, found.predictions)]
+    if comparison and comparison.warning:
+        warnings.append(comparison.warning)
+    evaluation = Evaluation(
+        found.subject,
+        data,
+        data_sha256,
+        found.photos,
+        found.predictions,
+        metrics,
+        tuple(outcomes),
+        comparison,
+        tuple(warnings),
+    )
+    if options.output is not None:
+        from fashionseg.evaluation.files import write_files
+
+        write_files(evaluation, options.output)
+    return evaluation
+
+
+def _check_required(requirements: Sequence[Requirement], data: CocoData) -> None:
+    """Refuse unknown metrics before a model runs; what is measured of latency only the run knows."""
+    named = [one for one in requirements if not one.name.startswith("latency/")]
+    if named:
+        metrics, _ = measure(data, from_results([], data, ""), with_intervals=False)
+        check_names(named, metrics.flat())
+
+
+def _predictions(options: EvaluateOptions, data: CocoData, reporter: Reporter) -> _Found:
+    suffix = options.model.suffix.lower()
+    if suffix == ".json":
+        return _from_file(options, data)
+    photos = photo_paths(data, options.images)
+    if suffix in CHECKPOINT_SUFFIXES:
+        return _from_checkpoint(options, data, photos, reporter)
+    return _from_model_file(options, data, photos, reporter)
+
+
+def _from_file(options: EvaluateOptions, data: CocoData) -> _Found:
+    predictions = read_predictions(options.model, data)
+    warning = predictions.cut_warning()
+    try:
+        photos = tuple(photo_paths(data, options.images))
+    except DataError:
+        if options.images is not None:
+            raise
+        photos = None  # the report says so; numbers need no photos
+    subject = Subject("predictions", str(options.model), _sha256(options.model))
+    return _Found(subject, predictions, photos, warnings=(warning,) if warning else ())
+
+
+def _from_model_file(options: EvaluateOptions, data: CocoData, photos: list[Path], reporter: Reporter) -> _Found:
+    from fashionseg.backends.registry import open_backend
+    from fashionseg.evaluation.runtime import run_model
+    from fashionseg.model import read_model
+
+    is_default = str(options.model) == DEFAULT_MODEL and not options.model.exists()
+    model = read_model(None if is_default else options.model)
+    with open_backend(model, options.device, threads=options.threads, note=reporter.note) as backend:
+        reporter.note(backend.description)
+        reporter.begin(len(photos))
+        run = run_model(backend, data, photos, str(options.model), reporter.advance)
+    warnings = list(_unused_classes(model.spec.class_names, data, str(options.model)))
+    if run.inexact:
+        warnings.append(f"{run.inexact} photos may differ slightly from exact non-maximum suppression")
+    subject = Subject("model file", str(options.model), model.sha256, model.spec.name, run.device)
+    return _Found(subject, run.predictions, tuple(photos), run.latencies, tuple(warnings))
+
+
+def _from_checkpoint(options: EvaluateOptions, data: CocoData, photos: list[Path], reporter: Reporter) -> _Found:
+    from fashionseg.evaluation.reference import open_detector, run_detector
+
+    detector = open_detector(options.model, options.config, data, device=options.device, trust=options.trust)
+    reporter.note(detector.description)
+    reporter.begin(len(photos))
+    run = run_detector(detector, data, photos, reporter.advance)
+    subject = Subject("checkpoint", str(options.model), _sha256(options.model), "", run.device)
+    warnings = tuple(_unused_classes(detector.class_names, data, str(options.model)))
+    return _Found(subject, run.predictions, tuple(photos), run.latencies, warnings)
+
+
+def _unused_classes(class_names: Sequence[str], data: CocoData, where: str) -> list[str]:
+    categories = categories_of(class_names, data, where)
+    unused = [name for name, category in zip(class_names, categories, strict=True) if category is None]
+    if not unused:
+        return []
+    return [f"{data.where()} has no {', '.join(unused)}: predictions of these classes are left out"]
+
+
+def _warnings(data: CocoData, predictions: Predictions) -> list[str]:
+    if not has_masks(data):
+        return [f"{data.where()} has garments without masks: boxes alone are measured"]
+    if predictions.rles is None:
+        return [f"{predictions.origin} has no masks: boxes alone are measured"]
+    return []
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

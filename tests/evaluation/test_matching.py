@@ -1,0 +1,120 @@
+"""Thresholds, curves and kinds of errors on cases computed by hand, and against hotcoco's own counts."""
+
+import numpy as np
+import pytest
+from rectangles import BOX, FAR, data_of, mixed, predictions_of
+
+from fashionseg.evaluation.coco_metrics import CocoProblem
+from fashionseg.evaluation.matching import GRID, best_common_score, best_point, curves, match
+from fashionseg.evaluation.metrics import measure
+from fashionseg.evaluation.outcomes import Kind, count_kinds, outcomes
+
+TIDE_KEYS = {
+    "Cls": Kind.CLASS,
+    "Loc": Kind.PLACE,
+    "Both": Kind.BOTH,
+    "Dupe": Kind.DUPLICATE,
+    "Bkg": Kind.BACKGROUND,
+    "Miss": Kind.MISSED,
+}
+
+
+def matched(truth, found):
+    data = data_of(truth)
+    predictions = predictions_of(found, data)
+    return data, predictions, match(CocoProblem(data, predictions), "segm")
+
+
+def test_best_point_by_hand():
+    _, _, matches = matched([[(1, BOX)], [(1, BOX)], []], [(1, 1, BOX, 0.9), (3, 1, BOX, 0.8), (2, 1, BOX, 0.7)])
+    assert matches.correct.tolist() == [True, False, True]
+    assert matches.garments.tolist() == [2, 0, 0]
+    point = best_point(matches, 0)
+    assert (point.score, point.precision, point.recall) == (0.7, pytest.approx(2 / 3), 1.0)
+    assert point.f1 == pytest.approx(0.8)
+    assert best_point(matches, 1).f1 is None
+
+
+def test_equal_scores_are_kept_or_dropped_together():
+    """Dropping one of two equal scores is no threshold: precision 1 cannot be had here."""
+    _, _, matches = matched([[(1, BOX)]], [(1, 1, BOX, 0.5), (1, 1, FAR, 0.5)])
+    point = best_point(matches, 0)
+    assert (point.score, point.precision, point.recall) == (0.5, 0.5, 1.0)
+
+
+def test_curves_by_hand():
+    _, _, matches = matched([[(1, BOX)], [(1, BOX)], []], [(1, 1, BOX, 0.9), (3, 1, BOX, 0.8), (2, 1, BOX, 0.7)])
+    found = curves(matches)
+    at = {score: int(np.flatnonzero(GRID == score)[0]) for score in (0.0, 0.7, 0.75, 0.85, 0.95)}
+    assert found.precision[0, list(at.values())].tolist() == pytest.approx([2 / 3, 2 / 3, 0.5, 1.0, 1.0])
+    assert found.recall[0, list(at.values())].tolist() == [1.0, 1.0, 0.5, 0.5, 0.0]
+    assert found.f1[0, list(at.values())].tolist() == pytest.approx([0.8, 0.8, 0.5, 2 / 3, 0.0])
+    assert np.isnan(found.f1[1:]).all(), "classes without garments have no curves"
+    assert found.f1[0, GRID == best_common_score(found)] == pytest.approx(0.8)
+
+
+def test_crowds_count_neither_for_nor_against():
+    _, _, matches = matched([[(1, BOX, {"iscrowd": 1}), (1, FAR)]], [(1, 1, BOX, 0.9), (1, 1, FAR, 0.8)])
+    assert matches.garments.tolist() == [1, 0, 0]
+    assert matches.ignored.tolist() == [True, False]
+    assert best_point(matches, 0).precision == 1.0
+
+
+def test_every_kind_of_error_by_hand():
+    half, third = (10, 10, 40, 24), (10, 42, 40, 24)  # IoU 0.4 with BOX each
+    truth = [[(1, BOX)], [(1, BOX)], [(1, BOX)], [(1, BOX)], [(1, BOX)], [(1, BOX)]]
+    found = [
+        (1, 2, BOX, 0.9),  # wrong class
+        (2, 1, half, 0.9),  # wrong place
+        (3, 2, third, 0.9),  # both
+        (4, 1, BOX, 0.9),
+        (4, 1, BOX, 0.8),  # duplicate
+        (5, 1, BOX, 0.9),
+        (5, 1, FAR, 0.8),  # background
+    ]  # photo 6: missed; 3 too, because nothing explains it
+    data, predictions, matches = matched(truth, found)
+    photos = outcomes(data, predictions, matches, 0.0)
+    assert [[kind.value for kind in photo.kinds] for photo in photos] == [
+        ["wrong class"],
+        ["wrong place"],
+        ["wrong class and place"],
+        ["correct", "duplicate"],
+        ["correct", "background"],
+        [],
+    ]
+    assert [len(photo.missed) for photo in photos] == [1, 1, 1, 0, 0, 1]
+    assert [len(photo.unexplained) for photo in photos] == [0, 0, 1, 0, 0, 1]
+    assert photos[0].loss == pytest.approx(1.9)
+    assert photos[4].loss == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("min_score", [0.0, 0.4])
+def test_counts_equal_those_of_hotcoco(seed, min_score):
+    data, predictions = mixed(photos=20, seed=seed)
+    problem = CocoProblem(data, predictions)
+    counts = count_kinds(outcomes(data, predictions, match(problem, "segm"), min_score))
+    kept = predictions.select(predictions.scores >= min_score)
+    expected = problem.evaluation("segm", kept).tide_errors()["counts"]
+    assert {key: counts[kind] for key, kind in TIDE_KEYS.items()} == expected
+    assert sum(counts[kind] for kind in Kind if kind is not Kind.MISSED) == len(kept)
+
+
+def test_confusion_by_hand():
+    truth = [[(1, BOX)], [(1, BOX)], [(2, BOX)], []]
+    found = [(1, 1, BOX, 0.9), (2, 2, BOX, 0.9), (4, 3, BOX, 0.9)]
+    data = data_of(truth)
+    metrics, _ = measure(data, predictions_of(found, data))
+    assert metrics.conf < 0.9
+    assert metrics.confusion.tolist() == [[1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
+
+
+def test_without_predictions():
+    data, _ = mixed()
+    metrics, photos = measure(data, predictions_of([], data))
+    garments = len(data.instances)
+    assert metrics.predictions == (0, 0, 0)
+    assert [point.f1 for point in metrics.points] == [0.0, 0.0, 0.0]
+    assert sum(len(photo.missed) for photo in photos) == garments
+    assert {cost.kind: cost.count for cost in metrics.errors}[Kind.MISSED] == garments
+    assert metrics.confusion[:, -1].sum() == garments
