@@ -1,4 +1,4 @@
-"""Makes small video clips of every kind with PyAV: rates, times, codecs, containers, sound, rotation, edit lists, damage.
+"""Makes small video clips of every kind with PyAV: rates, times, codecs, containers, sound, rotation, edit lists.
 
 Each frame shows its own number as a row of black and white bars (`number_in` reads it back after any codec), with a red
 patch in the upper left corner and a blue one in the lower right, so that order, loss, rotation and colours can be seen.

@@ -60,8 +60,12 @@ class Sound:
     language: str
 
 
-def open_container(path: str | Path) -> InputContainer:
+def open_container(path: str | Path, options: dict[str, str] | None = None) -> InputContainer:
     """Open a local video file for reading.
+
+    Args:
+        path: the file.
+        options: of FFmpeg, for looking into its streams.
 
     Raises:
         MediaError: it is missing, unreadable, empty, not a regular file, or no container FFmpeg knows.
@@ -75,7 +79,9 @@ def open_container(path: str | Path) -> InputContainer:
     if status.st_size == 0:
         raise MediaError(f"{path} is empty (0 bytes)")
     try:
-        return av.open(f"file:{os.fspath(path)}", container_options=_OPTIONS, metadata_errors="replace")
+        return av.open(
+            f"file:{os.fspath(path)}", options=options, container_options=_OPTIONS, metadata_errors="replace"
+        )
     except NATIVE_ERRORS as error:
         raise native_error(path, error) from error
 

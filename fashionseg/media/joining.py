@@ -1,0 +1,162 @@
+"""Joining closed parts into one MP4 without encoding again, with the source's sound.
+
+Knows packets and their order. Knows nothing about pixels; how sound is carried over is in `sound.py`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import itemgetter
+from typing import TYPE_CHECKING, cast
+
+from fashionseg.errors import MediaError, OutputError
+from fashionseg.files import flush_folder, replacing
+from fashionseg.media.containers import open_container
+from fashionseg.media.output import open_output, output_errors
+from fashionseg.media.sound import SoundCopy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_MOST_REORDERED = 16
+"""Frames that an H.264 decoder may hold back to bring them into order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What `join_parts` wrote.
+
+    Attributes:
+        frames: number of frames.
+        sounds: number of audio tracks.
+        sound_problem: why sound of the source is missing or incomplete; "" where all is well.
+    """
+
+    frames: int
+    sounds: int
+    sound_problem: str = ""
+
+
+def join_parts(
+    parts: Sequence[Path],
+    target: Path,
+    source: str | Path | None = None,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    beside: Path | None = None,
+) -> Joined:
+    """Join parts into one MP4 that plays in browsers, and take over the source's audio tracks, in step.
+
+    Frames are copied as they are and keep their times exactly; only decoding times are made anew, because those of the
+    parts overlap. Sound that MP4 can hold is copied, other sound is encoded as AAC. Where the source's sound cannot be
+    read to its end, as in a file that breaks off, the rest is silent. Subtitles are not taken over.
+
+    Args:
+        parts: files closed by `PartWriter`, in order, all of one video.
+        target: the file to write; it appears whole and flushed to the disk, or not at all.
+        source: the video whose sound to take over; None for none.
+        start: seconds of the source that become zero.
+        end: seconds of the source at which sound ends; None keeps all of it, also where it outlasts the video.
+        beside: folder of the temporary file, on the target's file system; default: the target's.
+
+    Raises:
+        OutputError: the target cannot be written, or a part is damaged or does not belong to the others.
+    """
+    if not parts:
+        raise OutputError(f"cannot write {target}: there is no part of it")
+    with replacing(target, beside) as temporary, output_errors(target):
+        joined = _join(parts, temporary, source, start or Fraction(0), end)
+    flush_folder(target.parent)
+    return joined
+
+
+def _join(
+    parts: Sequence[Path], temporary: Path, source: str | Path | None, start: Fraction, end: Fraction | None
+) -> Joined:
+    with _open_part(parts[0]) as template:
+        like = template.streams.video[0]
+        tick = cast("Fraction", like.time_base)
+        shift = int(start / tick)  # a whole number of ticks: sound is shifted by exactly as much
+        pictures = _Pictures(parts, shift, bytes(like.codec_context.extradata or b""))
+        with open_output(temporary, tick.denominator, faststart=True) as output:
+            video = output.add_stream_from_template(like)
+            video.time_base = tick
+            video.codec_context.framerate = like.average_rate or Fraction(25)
+            with SoundCopy(source, output, shift * tick, end) as sound:
+                output.start_encoding()
+                frames = ((cast("int", packet.dts) * tick, packet) for packet in pictures.packets(video))
+                both: Iterable[tuple[Fraction, Packet[Any]]] = heapq.merge(frames, sound.packets(), key=itemgetter(0))
+                for _, packet in both:
+                    output.mux(packet)
+            return Joined(pictures.count, sound.tracks, sound.problem)
+
+
+class _Pictures:
+    """The frames of all parts as packets, with decoding times that never go back.
+
+    The presentation times are final; the i-th packet is given, as its decoding time, the (i - delay)-th of the
+    presentation times in order, which is the latest time at which it can be needed.
+    """
+
+    def __init__(self, parts: Sequence[Path], shift: int, parameters: bytes) -> None:
+        self._parts = parts
+        self._shift = shift
+        self._parameters = parameters
+        self.count = 0
+
+    def packets(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        """Packets in decoding order, rebased to the output's `stream`."""
+        raw = (packet for part in self._parts for packet in self._read(part))
+        head = list(itertools.islice(raw, _MOST_REORDERED + 1))
+        delay, step = _delay_and_step(head, stream)
+        waiting: list[int] = []
+        first = None
+        for packet in itertools.chain(head, raw):
+            pts = cast("int", packet.pts) - self._shift
+            first = pts if first is None else first
+            heapq.heappush(waiting, pts)
+            dts = first - (delay - self.count) * step if self.count < delay else heapq.heappop(waiting)
+            if dts > pts:
+                raise OutputError("the parts of a video are not in order; begin anew with --restart")
+            packet.pts, packet.dts, packet.duration = pts, dts, step
+            packet.stream = stream
+            self.count += 1
+            yield packet
+
+    def _read(self, part: Path) -> Iterator[Packet[VideoStream]]:
+        with _open_part(part) as container:
+            stream = container.streams.video[0]
+            if bytes(stream.codec_context.extradata or b"") != self._parameters:
+                raise OutputError(f"{part} was encoded with other settings than the parts before; use --restart")
+            for packet in container.demux(stream):
+                if packet.size:
+                    yield packet
+
+
+def _delay_and_step(head: Sequence[Packet[VideoStream]], stream: VideoStream) -> tuple[int, int]:
+    """By how many packets decoding runs ahead of presentation, and the ticks of a frame."""
+    times = sorted(cast("int", packet.pts) for packet in head)
+    if not times:
+        return 0, 1
+    delay = sum(cast("int", packet.dts) < times[0] for packet in head)
+    if len(times) > 1:
+        return delay, times[1] - times[0]
+    rate = stream.codec_context.framerate or Fraction(25)
+    return delay, max(1, round(1 / rate / cast("Fraction", stream.time_base)))
+
+
+def _open_part(path: Path) -> InputContainer:
+    try:
+        # Only packets are wanted: without this, opening decodes twenty frames to learn what nobody asks (30 ms).
+        return open_container(path, {"skip_frame": "all"})
+    except MediaError as error:
+        raise OutputError(f"a finished part is damaged: {error}; begin anew with --restart") from error

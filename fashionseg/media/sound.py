@@ -1,0 +1,240 @@
+"""The source's audio tracks for a new MP4: copied where MP4 can hold them, else encoded as AAC, in step and trimmed.
+
+Knows audio packets and their times. Knows nothing about pictures.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import av
+
+from fashionseg.errors import MediaError
+from fashionseg.media.containers import NATIVE_ERRORS, clock_start, native_error, open_container, video_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from av.audio.codeccontext import AudioCodecContext
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+    TimedPacket = tuple[Fraction, Packet[AudioStream]]
+
+COPIED = frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"})
+"""Codecs that MP4 holds and that players know there."""
+
+_AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+_PRIMING_PACKETS = 2
+"""Packets kept before the first sound wanted: decoders need what comes before to get going. They are not heard."""
+
+
+class SoundCopy:
+    """Takes audio tracks from a source to an output. A context manager.
+
+    Attributes:
+        tracks: number of tracks.
+        problem: why sound is missing or incomplete, known once `packets` has ended; "" where all is well.
+    """
+
+    def __init__(
+        self, source: str | Path | None, output: OutputContainer, start: Fraction, end: Fraction | None
+    ) -> None:
+        """Add the tracks of `source` to `output`.
+
+        Args:
+            source: the video whose sound to take; None for none.
+            output: the file being written; nothing has been written to it yet.
+            start: seconds of the source that become zero.
+            end: seconds of the source at which sound ends; None for its own end.
+        """
+        self.problem = ""
+        self._tracks: dict[int, _Track] = {}
+        self._container: InputContainer | None = None
+        if source is None:
+            return
+        try:
+            self._container = open_container(source)
+            self._add_tracks(source, self._container, output, start, end)
+        except MediaError as error:
+            self.problem = str(error)
+
+    def __enter__(self) -> SoundCopy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._container is not None:
+            self._container.close()
+
+    @property
+    def tracks(self) -> int:
+        """Number of audio tracks."""
+        return len(self._tracks)
+
+    def packets(self) -> Iterator[TimedPacket]:
+        """Packets for the output in about the order of time, with that time in seconds."""
+        if self._container is None or not self._tracks:
+            return
+        try:
+            for packet in self._container.demux([track.source for track in self._tracks.values()]):
+                track = self._tracks[packet.stream.index]
+                if packet.size:
+                    yield from track.take(cast("Packet[AudioStream]", packet))
+                if all(track.ended for track in self._tracks.values()):
+                    break
+        except NATIVE_ERRORS as error:
+            self.problem = str(native_error("the sound of the source", error))
+        for track in self._tracks.values():
+            yield from track.finish()
+
+    def _add_tracks(
+        self,
+        path: str | Path,
+        container: InputContainer,
+        output: OutputContainer,
+        start: Fraction,
+        end: Fraction | None,
+    ) -> None:
+        picture = video_stream(container, path)
+        zero = clock_start(container, picture) * cast("Fraction", picture.time_base) + start
+        last = None if end is None else end - start
+        for stream in container.streams:
+            stream.discard = av.stream.Discard.all
+        for stream in container.streams.audio:
+            if cast("AudioCodecContext | None", stream.codec_context) is None:
+                self.problem = f"an audio track of {path} has a codec that this FFmpeg does not know"
+                continue
+            stream.discard = av.stream.Discard.default
+            kind = _CopiedTrack if stream.codec_context.codec.canonical_name in COPIED else _EncodedTrack
+            self._tracks[stream.index] = kind(stream, output, zero, last)
+
+
+class _Track:
+    """One audio track. `zero` is the time of the source that becomes zero, `last` the time in the output to end at."""
+
+    def __init__(self, source: AudioStream, output: OutputContainer, zero: Fraction, last: Fraction | None) -> None:
+        self.source = source
+        self.ended = False
+        self._zero = zero
+        self._last = last
+        self._tick = cast("Fraction", source.time_base)
+        self._target = self._add(output)
+        self._target.metadata.update({k: v for k, v in source.metadata.items() if k in ("language", "title")})
+        self._target.disposition = source.disposition
+
+    def take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
+        """Packets of the output for a packet of the source."""
+        raise NotImplementedError
+
+    def finish(self) -> Iterator[TimedPacket]:
+        """What is still held back at the end."""
+        return iter(())
+
+    def _add(self, output: OutputContainer) -> AudioStream:
+        raise NotImplementedError
+
+    def _is_wanted(self, begin: Fraction, length: Fraction, margin: int) -> bool:
+        """Whether sound at `begin` seconds of the output, `length` long, is to be heard or warms up the decoder."""
+        if self._last is not None and begin >= self._last:
+            self.ended = True
+            return False
+        return self._zero <= 0 or begin + length * (1 + margin) > 0
+
+
+class _CopiedTrack(_Track):
+    def _add(self, output: OutputContainer) -> AudioStream:
+        self._offset = round(self._zero / self._tick)
+        self._latest: int | None = None
+        return output.add_stream_from_template(self.source)
+
+    def take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None:
+            return
+        stamp -= self._offset
+        length = (packet.duration or 0) * self._tick
+        if not self._is_wanted(stamp * self._tick, length, _PRIMING_PACKETS):
+            return
+        if self._latest is not None and stamp <= self._latest:
+            stamp = self._latest + 1
+        self._latest = stamp
+        packet.pts = packet.dts = stamp
+        packet.stream = self._target
+        yield stamp * self._tick, packet
+
+
+class _EncodedTrack(_Track):
+    def _add(self, output: OutputContainer) -> AudioStream:
+        context = self.source.codec_context
+        rate = next((r for r in _AAC_RATES if r <= context.sample_rate), _AAC_RATES[-1])
+        layout = _AAC_LAYOUTS.get(context.channels, "stereo")
+        target = output.add_stream("aac", rate=rate)
+        target.codec_context.layout = layout
+        target.codec_context.bit_rate = 96_000 * max(1, target.codec_context.layout.nb_channels)
+        target.codec_context.open()
+        self._graph: av.filter.Graph | None = None
+        self._rate, self._layout = rate, layout
+        self._sample = Fraction(1, rate)
+        return target
+
+    def take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
+        for frame in self.source.decode(packet):
+            yield from self._take_frame(frame)
+
+    def finish(self) -> Iterator[TimedPacket]:
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._encode_ready(self._graph)
+            yield from self._timed(self._target.encode(None))
+
+    def _take_frame(self, frame: AudioFrame) -> Iterator[TimedPacket]:
+        if frame.pts is None:
+            return
+        begin = frame.pts * self._tick - self._zero
+        if not self._is_wanted(begin, Fraction(frame.samples, frame.sample_rate), 0):
+            return
+        if self._graph is None:
+            self._graph = self._make_graph(frame)
+        frame.time_base = Fraction(1, frame.sample_rate)
+        frame.pts = round(begin * frame.sample_rate)
+        self._graph.push(frame)
+        yield from self._encode_ready(self._graph)
+
+    def _make_graph(self, frame: AudioFrame) -> av.filter.Graph:
+        """Resample, and fill gaps with silence, so that counting samples keeps the time."""
+        graph = av.filter.Graph()
+        nodes = [
+            graph.add_abuffer(
+                sample_rate=frame.sample_rate,
+                format=frame.format.name,
+                layout=frame.layout.name,
+                time_base=Fraction(1, frame.sample_rate),
+            ),
+            graph.add("aresample", f"{self._rate}:async=1"),
+            graph.add("aformat", f"sample_fmts=fltp:channel_layouts={self._layout}"),
+            graph.add("asetnsamples", f"n={self._target.codec_context.frame_size}:p=0"),
+            graph.add("abuffersink"),
+        ]
+        graph.link_nodes(*nodes).configure()
+        return graph
+
+    def _encode_ready(self, graph: av.filter.Graph) -> Iterator[TimedPacket]:
+        while True:
+            try:
+                frame = cast("AudioFrame", graph.pull())
+            except (av.BlockingIOError, av.EOFError):
+                return
+            yield from self._timed(self._target.encode(frame))
+
+    def _timed(self, packets: list[Packet[AudioStream]]) -> Iterator[TimedPacket]:
+        for packet in packets:
+            if packet.pts is not None:
+                yield packet.pts * packet.time_base, packet
