@@ -267,7 +267,7 @@ class Run:
             self._write_finished(item)
         elif isinstance(item, VideoStart):
             self._reporter.source(item.source, item.frames, item.start.ordinal)
-            self._sink = VideoSink(item, self._plan, self._folder, self._options, self._timings)
+            self._sink = VideoSink(item, self._plan, self._folder, self._options, self._timings, self._reporter.note)
         elif isinstance(item, VideoEnd):
             self._end_video(item)
         elif isinstance(item, Failed):

@@ -13,6 +13,7 @@ from fashionseg.files import make_folder
 from fashionseg.writers.records import FrameRecord, PartDone, VideoDone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from fractions import Fraction
     from pathlib import Path
 
@@ -56,13 +57,15 @@ class VideoStart:
     size_hw: tuple[int, int]
     time_base: Fraction
     rate: Fraction
+    sample_aspect_ratio: Fraction
     frames: int | None
 
     @classmethod
     def of(cls, source: Source, video: VideoReader, start: ResumePoint, options: SegmentOptions) -> VideoStart:
         """What the writer needs to know of an opened video."""
         frames = expected_frames(video.frame_count, video.average_rate, options)
-        return cls(source, start, video.size_hw, video.time_base, video.average_rate, frames)
+        aspect = video.sample_aspect_ratio
+        return cls(source, start, video.size_hw, video.time_base, video.average_rate, aspect, frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,13 @@ class VideoSink:
     """Takes the finished frames of one video in order."""
 
     def __init__(
-        self, begin: VideoStart, plan: Plan, folder: RunFolder, options: SegmentOptions, timings: Timings
+        self,
+        begin: VideoStart,
+        plan: Plan,
+        folder: RunFolder,
+        options: SegmentOptions,
+        timings: Timings,
+        note: Callable[[str], None],
     ) -> None:
         self._begin = begin
         self._source = begin.source
@@ -94,6 +103,7 @@ class VideoSink:
         self._folder = folder
         self._options = options
         self._timings = timings
+        self._note = note
         self._saves = "video" in options.save
         self._part = begin.start.part
         self._frames = begin.start.ordinal
@@ -142,7 +152,14 @@ class VideoSink:
             path = self.part_path(self._folder, self._source, self._part)
             make_folder(path.parent)
             begin = self._begin
-            self._writer = PartWriter(path, size_hw, begin.time_base, begin.rate, encoder=self._options.encoder)
+            self._writer = PartWriter(
+                path,
+                size_hw,
+                begin.time_base,
+                begin.rate,
+                encoder=self._options.encoder,
+                sample_aspect_ratio=begin.sample_aspect_ratio,
+            )
         return self._writer
 
     def _close_part(self) -> None:
@@ -156,11 +173,20 @@ class VideoSink:
         self._part += 1
 
     def _join(self) -> str:
-        from fashionseg.media.video_writer import join_parts
+        from fashionseg.media.joining import join_parts
 
         paths = [self.part_path(self._folder, self._source, part) for part in range(self._part)]
         target = self._folder.root / self._name
         make_folder(target.parent, inside=self._folder.root)
         with self._timings("join"):
-            join_parts(paths, target, self._source.path, start=self._options.start, end=self._options.end)
+            joined = join_parts(
+                paths,
+                target,
+                self._source.path,
+                start=self._options.start,
+                end=self._options.end,
+                beside=self._folder.temporary,
+            )
+        if joined.sound_problem:
+            self._note(f"{target}: {joined.sound_problem}")
         return self._name
