@@ -31,18 +31,27 @@ _IOU_50 = 0
 
 
 class Validator:
-    """Measures box and mask AP of a detector, in points (0..100), whole and per class."""
+    """Measures box and mask AP of a detector, in points (0..100), whole and per class.
+
+    Attributes:
+        data: the validation set.
+    """
 
     def __init__(self, cfg: Any, data: TrainingSet) -> None:
-        self._data, self._amp = data, cfg.SOLVER.AMP.ENABLED
+        self.data = data
         self._truth = _ground_truth(data)
         resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
         mapper = DatasetMapper(is_train=False, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
         records = [{**record, "image_id": i} for i, record in enumerate(data.records)]
         self._loader = build_detection_test_loader(records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
 
-    def measure(self, detector: torch.nn.Module) -> dict[str, float]:
-        """Figures by name: "segm/AP", "bbox/AP50", "segm/AP50-trousers" and so on."""
+    @property
+    def truth(self) -> COCO:
+        """The validation set; images and classes are numbered from 0, as in `predict`."""
+        return self._truth
+
+    def predict(self, detector: torch.nn.Module) -> list[dict[str, Any]]:
+        """COCO results of a detector on every photo, on every rank those of all ranks."""
         was_training = detector.training
         detector.eval()
         results: list[dict[str, Any]] = []
@@ -53,10 +62,14 @@ class Validator:
                         results += instances_to_coco_json(output["instances"].to("cpu"), sample["image_id"])
         finally:
             detector.train(was_training)
-        results = [result for part in comm.all_gather(results) for result in part]
+        return [result for part in comm.all_gather(results) for result in part]
+
+    def measure(self, detector: torch.nn.Module) -> dict[str, float]:
+        """Figures by name: "segm/AP", "bbox/AP50", "segm/AP50-trousers" and so on."""
+        results = self.predict(detector)
         figures: dict[str, float] = {}
         for task in ("bbox", "segm"):
-            figures |= _figures(self._truth, results, task, self._data.class_names)
+            figures |= _figures(self._truth, results, task, self.data.class_names)
         return figures
 
 
