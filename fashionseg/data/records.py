@@ -20,6 +20,9 @@ MAX_SIDE = 65_500
 MAX_POINTS = 1_000_000
 """Most numbers in the segmentation of one instance."""
 
+MAX_BEYOND = 1.0
+"""How far a polygon may reach beyond its photo, in sides of the photo; farther is damage, and costs memory to draw."""
+
 OUTSIDE_TOLERANCE = 1.0
 """Pixels that a box or polygon may reach beyond its photo before it is worth a warning."""
 
@@ -233,7 +236,7 @@ def _parse_segmentation(
 
 
 def _polygon_usable(polygon: Any, place: str, problems: list[Problem], size_hw: tuple[int, int]) -> bool:
-    text = polygon_problem(polygon)
+    text = polygon_problem(polygon, size_hw)
     if text:
         problems.append(Problem("polygon", place, text, is_error=False))
         return False
@@ -244,8 +247,8 @@ def _polygon_usable(polygon: Any, place: str, problems: list[Problem], size_hw: 
     return True
 
 
-def polygon_problem(polygon: Any) -> str | None:
-    """Why a polygon (x0 y0 x1 y1 ...) cannot be used; None where it can."""
+def polygon_problem(polygon: Any, size_hw: tuple[int, int]) -> str | None:
+    """Why a polygon (x0 y0 x1 y1 ...) of a photo of `size_hw` cannot be used; None where it can."""
     if not isinstance(polygon, list) or len(polygon) % 2 or len(polygon) > MAX_POINTS:
         return "a polygon is a list of x and y in turn"
     if len(polygon) < 6:
@@ -254,7 +257,15 @@ def polygon_problem(polygon: Any) -> str | None:
         finite = all(map(isfinite, polygon))
     except (TypeError, OverflowError):
         finite = False
-    return None if finite else "a polygon's coordinates are finite numbers"
+    if not finite:
+        return "a polygon's coordinates are finite numbers"
+    for low, high, side in (
+        (min(polygon[::2]), max(polygon[::2]), size_hw[1]),
+        (min(polygon[1::2]), max(polygon[1::2]), size_hw[0]),
+    ):
+        if high <= 0 or low >= side or low < -MAX_BEYOND * side or high > (1 + MAX_BEYOND) * side:
+            return f"a polygon lies outside its photo of {_wh(size_hw)}"
+    return None
 
 
 def rle_problem(rle: dict[str, Any], size_hw: tuple[int, int]) -> str | None:
