@@ -1,4 +1,4 @@
-"""Box arithmetic on batches of fixed shape: decode deltas, clip, area, overlaps, non-maximum suppression.
+"""Box arithmetic on batches of fixed shape: decode deltas, clip, overlaps, non-maximum suppression.
 
 Plain tensor functions in float32, written so that tracing them yields static shapes and standard ONNX operators:
 no boolean indexing, no loop over data. Knows nothing about networks or images.
@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from fashionseg.export.operators import one_minus
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
-NMS_BLOCK = 125
-"""Boxes that one block of `greedy_keep` settles at once: 8 blocks for the usual 1000 candidates."""
+NMS_STRIP = 350
+"""Boxes whose overlaps with all boxes before them are computed at once. More strips compute less, in more nodes."""
 
-NMS_ROUNDS = 12
-"""Rounds inside a block. Photos need 2 to 6; a block that needs more is reported, never silently wrong."""
+NMS_BLOCK = 175
+"""Boxes of a strip that are settled at once."""
+
+NMS_ROUNDS = 14
+"""Rounds inside a block. Photos need 2 to 11; a block that needs more is reported, never silently wrong."""
 
 
 def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, ...], scale_clamp: float) -> Tensor:
@@ -36,28 +43,25 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, ...], scale_clam
     Returns:
         float32 [..., 4], not clipped.
     """
-    x0, y0, x1, y1 = boxes.unbind(-1)
-    width, height = x1 - x0, y1 - y0
-    dx, dy, dw, dh = (delta / weight for delta, weight in zip(deltas.unbind(-1), weights, strict=True))
-    center_x = dx * width + (x0 + 0.5 * width)
-    center_y = dy * height + (y0 + 0.5 * height)
-    half_width = 0.5 * (torch.exp(dw.clamp(max=scale_clamp)) * width)
-    half_height = 0.5 * (torch.exp(dh.clamp(max=scale_clamp)) * height)
-    return torch.stack(
-        (center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height), -1
-    )
+    low, high = boxes.split(2, -1)
+    moves, growths = (deltas / torch.tensor(weights)).split(2, -1)
+    size = high - low
+    center = moves * size + (low + 0.5 * size)
+    half = 0.5 * (torch.exp(growths.clamp(max=scale_clamp)) * size)
+    return torch.cat((center - half, center + half), -1)
 
 
 def clip(boxes: Tensor, sizes_hw: Tensor) -> Tensor:
     """Boxes [N, k, 4] clipped to the picture of their row; `sizes_hw` is float32 [N, 2], height and width in pixels."""
-    limits = sizes_hw.flip(1).repeat(1, 2)[:, None]  # w h w h
+    limits = sizes_hw[:, None, [1, 0, 1, 0]]
     return torch.minimum(F.relu(boxes), limits)
 
 
-def sides(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Width and height [...] of boxes [..., 4]."""
-    x0, y0, x1, y1 = boxes.unbind(-1)
-    return x1 - x0, y1 - y0
+def size_of(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height [..., 1] of boxes [..., 4]."""
+    low, high = boxes.split(2, -1)
+    width, height = (high - low).split(1, -1)
+    return width, height
 
 
 def threshold_at_most(value: float) -> float:
@@ -72,26 +76,45 @@ def threshold_at_most(value: float) -> float:
     return rounded.item()
 
 
-def overlapping(first: Tensor, second: Tensor, threshold: float) -> Tensor:
-    """1.0 where the IoU of two boxes is above `threshold`, in torchvision's order of operations.
+class Pairs:
+    """Boxes taken apart for comparing all with all: coordinates and areas as columns [B, k, 1] and as rows [B, 1, k]."""
 
-    Args:
-        first: float32 [B, j, 4].
-        second: float32 [B, i, 4].
+    def __init__(self, boxes: Tensor, labels: Tensor | None) -> None:
+        x0, y0, x1, y1 = boxes.split(1, -1)
+        columns = [x0, y0, x1, y1, (x1 - x0) * (y1 - y0)]
+        if labels is not None:
+            columns.append(labels.float()[..., None])
+        self.columns = columns
+        self.rows = [column.transpose(1, 2) for column in columns]
 
-    Returns:
-        float32 [B, j, i] of 0.0 and 1.0. Two empty boxes (0 / 0) do not overlap.
-    """
-    ax0, ay0, ax1, ay1 = (c[:, :, None] for c in first.unbind(-1))
-    bx0, by0, bx1, by1 = (c[:, None, :] for c in second.unbind(-1))
-    width = F.relu(torch.minimum(ax1, bx1) - torch.maximum(ax0, bx0))
-    height = F.relu(torch.minimum(ay1, by1) - torch.maximum(ay0, by0))
-    shared = width * height
-    areas = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0)
-    return (shared / (areas - shared) > threshold_at_most(threshold)).float()
+    def overlaps(self, before: int, strip: slice, threshold: float) -> Tensor:
+        """1.0 where a box overlaps another of the same label by an IoU above `threshold`, else 0.0.
+
+        The order of operations is torchvision's, so that rounding decides alike. Two boxes without area (0 / 0) do
+        not overlap.
+
+        Args:
+            before: compare boxes 0 .. `before` ...
+            strip: ... with these.
+            threshold: of the intersection over union.
+
+        Returns:
+            float32 [B, j, i] for j boxes before and i of the strip.
+        """
+        ax0, ay0, ax1, ay1, area_a, *label_a = (column[:, :before] for column in self.columns)
+        bx0, by0, bx1, by1, area_b, *label_b = (row[:, :, strip] for row in self.rows)
+        width = F.relu(torch.minimum(ax1, bx1) - torch.maximum(ax0, bx0))
+        height = F.relu(torch.minimum(ay1, by1) - torch.maximum(ay0, by0))
+        shared = width * height
+        hit = shared / (area_a + area_b - shared) > threshold_at_most(threshold)
+        for mine, other in zip(label_a, label_b, strict=True):
+            hit = hit & (mine == other)
+        return hit.float()
 
 
-def greedy_keep(boxes: Tensor, valid: Tensor, threshold: float, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def greedy_keep(
+    boxes: Tensor, valid: Tensor, threshold: float, count: int, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Greedy non-maximum suppression, exact wherever it says so.
 
     A box is kept where no kept box before it overlaps it. Boxes are settled in blocks: kept boxes of earlier blocks
@@ -102,37 +125,55 @@ def greedy_keep(boxes: Tensor, valid: Tensor, threshold: float, labels: Tensor |
 
     Args:
         boxes: float32 [B, k, 4], best first.
-        valid: float32 [B, k], 1.0 for boxes that take part; others are neither kept nor suppress.
+        valid: float32 [B, 1, k], 1.0 for boxes that take part; others are neither kept nor suppress.
         threshold: IoU above which the later box is suppressed.
-        labels: [B, k], optional: boxes of different labels do not suppress each other.
+        count: k, as a number: a size read off a tensor would be traced as an unknown.
+        labels: int64 [B, k], optional: boxes of different labels do not suppress each other.
 
     Returns:
-        kept, float32 [B, k] of 0.0 and 1.0; and exact, float32 [B], 1.0 where every block settled.
+        kept, float32 [B, 1, k] of 0.0 and 1.0; and exact, float32 [B], 1.0 where every block settled.
     """
-    count = boxes.shape[1]
+    pairs = Pairs(boxes, labels)
     kept: list[Tensor] = []
     changes: list[Tensor] = []
-    for start in range(0, count, NMS_BLOCK):
-        stop = min(start + NMS_BLOCK, count)
-        hits = overlapping(boxes[:, :stop], boxes[:, start:stop], threshold)
-        if labels is not None:
-            hits = hits * (labels[:, :stop, None] == labels[:, None, start:stop]).float()
-        free = valid[:, None, start:stop]
-        if start:
-            free = F.relu(free - torch.cat(kept, 2) @ hits[:, :start])
-        inside = torch.triu(torch.ones(stop - start, stop - start), 1) * hits[:, start:stop]
-        now, before = _settle(free, inside)
-        kept.append(now)
-        changes.append(torch.abs(now - before).sum((1, 2)))
-    return torch.cat(kept, 2)[:, 0], 1 - torch.stack(changes, 1).sum(1).clamp(max=1)
+    for start, stop in _spans(0, count, NMS_STRIP):
+        strip = pairs.overlaps(stop, slice(start, stop), threshold)
+        for first, last in _spans(start, stop, NMS_BLOCK):
+            hits = strip[:, :last, first - start : last - start] if last < stop or first > start else strip
+            free = valid[:, :, first:last]
+            if first:
+                free = free * one_minus(torch.cat(kept, 2) @ hits[:, :first])
+            now, before = _settle(free, hits[:, first:] * _later(last - first), min(NMS_ROUNDS, last - first))
+            kept.append(now)
+            changes.append(torch.abs(now - before))
+    return torch.cat(kept, 2), 1 - torch.cat(changes, 2).amax((1, 2))
 
 
-def _settle(free: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """The last two rounds of `greedy_keep` in one block: `free` [B, 1, i], `inside` [B, j, i] with j before i only.
+def _spans(start: int, stop: int, longest: int) -> Iterator[tuple[int, int]]:
+    """`start` .. `stop` in as few parts of nearly equal length as possible, none longer than `longest`."""
+    parts = -(-(stop - start) // longest)
+    borders = [start + (stop - start) * part // parts for part in range(parts + 1)]
+    return zip(borders[:-1], borders[1:], strict=True)
 
-    Counts of hits are whole numbers, so relu(free - hits) is 1.0 for a free box without a hit, else 0.0.
+
+def _later(count: int) -> Tensor:
+    """1.0 at [j, i] where box i comes after box j: only those can be suppressed by it."""
+    return torch.triu(torch.ones(count, count), 1)
+
+
+def _settle(free: Tensor, hits: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+    """The last two rounds of `greedy_keep` in one block.
+
+    Args:
+        free: float32 [B, 1, i], 1.0 for boxes that no earlier block suppressed.
+        hits: float32 [B, i, i], 1.0 where the first box would suppress the second.
+        rounds: how many.
+
+    Returns:
+        float32 [B, 1, i] each, 1.0 for kept boxes, after the last round and after the one before.
     """
+    hits = hits * free.transpose(1, 2)  # a box that is not free strikes out nothing, whatever a round says of it
     before = now = free
-    for _ in range(min(NMS_ROUNDS, inside.shape[1])):
-        before, now = now, F.relu(free - now @ inside)
-    return now, before
+    for _ in range(rounds):
+        before, now = now, one_minus(now @ hits)
+    return free * now, free * before

@@ -5,7 +5,7 @@ of any size, traced once. It re-uses backbone, RPN head, box head, box predictor
 replaces what loops over pictures or selects by data: proposals, poolers, thresholds, non-maximum suppression.
 Knows nothing about files and ONNX. Which models it can stand for is judged in `support.py`.
 
-Shapes: N pictures, H and W of the padded batch, K detections a picture, C classes.
+Shapes: N pictures, H and W of the padded batch, R proposals and K detections a picture, L levels of A anchors a cell.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fashionseg.export.boxes import clip, decode, greedy_keep, sides
-from fashionseg.export.pooling import PyramidPooler
+from fashionseg.export.boxes import clip, decode, greedy_keep, size_of
+from fashionseg.export.operators import reshape, rows_at
+from fashionseg.export.pooling import Canvas, PyramidPooler, reading_order
 
 if TYPE_CHECKING:
     from detectron2.modeling import GeneralizedRCNN
@@ -45,7 +46,7 @@ class BatchedRCNN(nn.Module):
         self.register_buffer("pixel_std", model.pixel_std.reshape(1, 3, 1, 1))
         self.proposals = Proposals(model.proposal_generator)
         self.detector = Detector(model.roi_heads, max_detections, self.proposals.limit)
-        self.masks = Masks(model.roi_heads)
+        self.masks = Masks(model.roi_heads, self.detector.limit)
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]:
         """Detections of a batch.
@@ -57,9 +58,11 @@ class BatchedRCNN(nn.Module):
         features = self.backbone(self.normalised(images, image_sizes))
         sizes = image_sizes.float()
         proposals, present, settled = self.proposals(features, sizes)
-        boxes, scores, labels, complete = self.detector(features, proposals, present, sizes)
+        canvas = Canvas([features[name] for name in self.detector.in_features])
+        batch = torch.arange(images.shape[0])[:, None]
+        boxes, scores, labels, complete = self.detector(canvas, batch, proposals, present, sizes)
         found = scores > PRESENT
-        masks = self.masks(features, boxes, labels, found)
+        masks = self.masks(canvas, batch, boxes, labels, found)
         return {
             "boxes": torch.where(found[..., None], boxes, 0.0),
             "labels": torch.where(found, labels, 0).int(),
@@ -73,11 +76,12 @@ class BatchedRCNN(nn.Module):
         """Float32 [N, 3, H, W] in the channel order of the model, zero outside the valid area."""
         pixels = images.float().permute(0, 3, 1, 2)
         if self.flip_channels:
-            pixels = pixels.flip(1)
+            pixels = pixels[:, [2, 1, 0]]
         pixels = (pixels - self.pixel_mean) / self.pixel_std
-        row = torch.arange(images.shape[1], dtype=torch.int32)[None, :, None] < image_sizes[:, 0, None, None]
-        column = torch.arange(images.shape[2], dtype=torch.int32)[None, None, :] < image_sizes[:, 1, None, None]
-        return torch.where((row & column)[:, None], pixels, 0.0)
+        height, width = image_sizes[:, None].split(1, 2)  # [N, 1, 1]
+        rows = torch.arange(images.shape[1], dtype=torch.int32)[:, None] < height[:, None]
+        columns = torch.arange(images.shape[2], dtype=torch.int32) < width[:, None]
+        return pixels * (rows & columns).float()
 
 
 class Proposals(nn.Module):
@@ -85,12 +89,13 @@ class Proposals(nn.Module):
 
     def __init__(self, rpn: nn.Module) -> None:
         super().__init__()
+        anchors = rpn.anchor_generator
         self.head = rpn.rpn_head
         self.in_features = list(rpn.in_features)
-        self.strides = [int(stride) for stride in rpn.anchor_generator.strides]
-        self.offset = float(rpn.anchor_generator.offset)
-        for level, cell in enumerate(rpn.anchor_generator.cell_anchors):
-            self.register_buffer(f"cell_anchors_{level}", cell.clone())
+        self.anchors = int(anchors.num_anchors[0])
+        self.offset = float(anchors.offset)
+        self.register_buffer("strides", torch.tensor(anchors.strides, dtype=torch.float32)[:, None], False)
+        self.register_buffer("cell_anchors", torch.cat(list(anchors.cell_anchors)), False)  # [L * A, 4]
         self.weights = tuple(rpn.box2box_transform.weights)
         self.scale_clamp = float(rpn.box2box_transform.scale_clamp)
         self.min_size = float(rpn.min_box_size)
@@ -109,43 +114,51 @@ class Proposals(nn.Module):
             boxes float32 [N, R, 4], best first; present bool [N, R]; settled float32 [N], 1.0 where NMS was exact.
         """
         logits, deltas = self.head([features[name] for name in self.in_features])
-        levels = [self._best(i, logit, delta) for i, (logit, delta) in enumerate(zip(logits, deltas, strict=True))]
-        scores = torch.stack([score for score, _ in levels], 1)  # [N, L, k]
-        boxes = torch.stack([box for _, box in levels], 1)  # [N, L, k, 4]
-        count, depth = boxes.shape[0], len(levels)
-        boxes = clip(boxes.reshape(count, -1, 4), sizes_hw)
-        width, height = sides(boxes)
-        real = (scores.reshape(count, -1) > PRESENT) & (width > self.min_size) & (height > self.min_size)
-        kept, exact = greedy_keep(
-            boxes.reshape(-1, self.top, 4), real.float().reshape(-1, self.top), self.nms_threshold
-        )
-        ranked = torch.where(kept.reshape(count, -1) > 0.5, scores.reshape(count, -1), ABSENT)
-        best, index = ranked.topk(self.limit, 1)
-        chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
-        return chosen, best > PRESENT, exact.reshape(-1, depth).amin(1)
+        best = [self._best(logit) for logit in logits]
+        scores = torch.stack([score for score, _ in best], 1)  # [N, L, k]
+        boxes = self._decoded(torch.stack([index for _, index in best], 1), deltas)
+        boxes = clip(reshape(boxes, (0, -1, 4)), sizes_hw)
+        width, height = size_of(boxes)
+        real = (torch.minimum(width, height) > self.min_size) & (reshape(scores, (0, -1, 1)) > PRESENT)
+        valid = reshape(real.float(), (-1, 1, self.top))
+        kept, exact = greedy_keep(reshape(boxes, (-1, self.top, 4)), valid, self.nms_threshold, self.top)
+        kept = reshape(kept, (-1, len(logits) * self.top)) > 0.5
+        ranked, index = torch.where(kept, reshape(scores, (0, -1)), ABSENT).topk(self.limit, 1)
+        return rows_at(boxes, index), ranked > PRESENT, reshape(exact, (-1, len(logits))).amin(1)
 
-    def _best(self, level: int, logits: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
-        """The top scores [N, k] of a level and their decoded boxes [N, k, 4]; only these are decoded.
+    def _best(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The top scores [N, k] of a level, float32 [N, A, h, w], and their indices int64 [N, k] in h, w, A.
+
+        k rows that do not exist make room for a constant k on small pictures.
+        """
+        flat = logits.permute(0, 2, 3, 1).flatten(1)
+        scores, index = F.pad(flat, (0, self.top), value=ABSENT).topk(self.top, 1)
+        return scores, index
+
+    def _decoded(self, index: Tensor, deltas: list[Tensor]) -> Tensor:
+        """Boxes [N, L, k, 4] of the anchors `index` int64 [N, L, k]; only these are decoded.
+
+        Rows that do not exist (see `_best`) get a box of some other anchor: their score says that they do not count.
 
         Args:
-            level: index into the levels of the RPN.
-            logits: float32 [N, A, h, w].
-            deltas: float32 [N, A * 4, h, w].
+            index: position in h, w, A of each level.
+            deltas: per level float32 [N, A * 4, h, w].
         """
-        count, anchors, height, width = logits.shape
-        cells = height * width
-        # k rows that do not exist make room for a constant k on small pictures, without a shape that depends on data.
-        flat = F.pad(logits.permute(0, 2, 3, 1).reshape(count, -1), (0, self.top), value=ABSENT)
-        scores, index = flat.topk(self.top, 1)
-        index = index.clamp(max=cells * anchors - 1)
-        anchor, cell = index % anchors, index // anchors
-        shift_x = ((cell % width).float() + self.offset) * self.strides[level]
-        shift_y = ((cell // width).float() + self.offset) * self.strides[level]
-        shifts = torch.stack((shift_x, shift_y, shift_x, shift_y), -1)
-        base = getattr(self, f"cell_anchors_{level}")[anchor]
-        rows = deltas.view(count, anchors, 4, -1).permute(0, 3, 1, 2).reshape(count, -1, 4)
-        chosen = rows.gather(1, index[..., None].expand(-1, -1, 4))
-        return scores, decode(chosen, base + shifts, self.weights, self.scale_clamp)
+        widths = torch.stack([torch.as_tensor(delta.shape[3]) for delta in deltas])[:, None]
+        heights = torch.stack([torch.as_tensor(delta.shape[2]) for delta in deltas])[:, None]
+        anchor, cell = index % self.anchors, torch.div(index, self.anchors, rounding_mode="trunc")
+        row, column = torch.div(cell, widths, rounding_mode="trunc"), cell % widths
+        shift = torch.stack((column.float() + self.offset, row.float() + self.offset), -1) * self.strides[..., None]
+        first = torch.arange(len(deltas))[:, None] * self.anchors
+        base = self.cell_anchors[anchor + first] + torch.cat((shift, shift), -1)
+
+        cells = heights * widths
+        starts = cells.cumsum(0) - cells
+        place = torch.minimum(cell, cells - 1) + starts
+        table = torch.cat([delta.permute(0, 2, 3, 1).flatten(1) for delta in deltas], 1)
+        table = reshape(table, (0, -1, 4))  # [N, cells of all levels * A, 4]
+        chosen = rows_at(table, (place * self.anchors + anchor).flatten(1))
+        return decode(reshape(chosen, (0, len(deltas), self.top, 4)), base, self.weights, self.scale_clamp)
 
 
 class Detector(nn.Module):
@@ -155,7 +168,7 @@ class Detector(nn.Module):
         super().__init__()
         predictor = heads.box_predictor
         self.in_features = list(heads.box_in_features)
-        self.pooler = PyramidPooler(heads.box_pooler)
+        self.pooler = PyramidPooler(heads.box_pooler, proposals)
         self.head = heads.box_head
         self.predictor = predictor
         self.sigmoid = bool(predictor.use_sigmoid_ce)
@@ -165,16 +178,18 @@ class Detector(nn.Module):
         self.scale_clamp = float(predictor.box2box_transform.scale_clamp)
         self.score_threshold = float(predictor.test_score_thresh)
         self.nms_threshold = float(predictor.test_nms_thresh)
+        self.proposals = proposals
         self.candidates = min(MAX_CANDIDATES, proposals * self.classes)
         self.limit = min(max_detections, self.candidates)
 
     def forward(
-        self, features: dict[str, Tensor], proposals: Tensor, present: Tensor, sizes_hw: Tensor
+        self, canvas: Canvas, batch: Tensor, proposals: Tensor, present: Tensor, sizes_hw: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best K detections of each picture.
 
         Args:
-            features: per name float32 [N, C, h, w].
+            canvas: the feature levels `in_features`.
+            batch: int64 [N, 1], the numbers 0 .. N - 1.
             proposals: float32 [N, R, 4].
             present: bool [N, R], which proposals exist.
             sizes_hw: float32 [N, 2].
@@ -183,54 +198,74 @@ class Detector(nn.Module):
             boxes float32 [N, K, 4]; scores float32 [N, K], `ABSENT` where there is none; labels int64 [N, K];
             complete float32 [N], 1.0 where the answer is exact.
         """
-        count, rows = proposals.shape[0], proposals.shape[1]
-        pooled = self.pooler([features[name] for name in self.in_features], proposals, present)
-        logits, deltas = self.predictor(self.head(pooled))
+        places = self.pooler.places(canvas, proposals, present)
+        order = reading_order(places)
+        proposals, present = rows_at(proposals, order), rows_at(present, order)
+        logits, deltas = self.predictor(self.head(self.pooler(canvas, rows_at(places, order), batch)))
         probabilities = logits.sigmoid() if self.sigmoid else logits.softmax(-1)
-        probabilities = probabilities.reshape(count, rows, -1)[..., : self.classes]
-        wanted = present[..., None] & (probabilities > self.score_threshold)
-        passed = torch.where(wanted, probabilities, ABSENT).reshape(count, -1)
+        probabilities = reshape(probabilities[:, : self.classes], (-1, self.proposals, self.classes))
+        passed = torch.where(
+            present[..., None] & (probabilities > self.score_threshold), probabilities, ABSENT
+        ).flatten(1)
         scores, index = passed.topk(self.candidates, 1)
-        row, labels = index // self.classes, index % self.classes
-        picked = row if self.class_boxes == 1 else index
-        chosen = deltas.reshape(count, -1, 4).gather(1, picked[..., None].expand(-1, -1, 4))
-        sources = proposals.gather(1, row[..., None].expand(-1, -1, 4))
-        boxes = clip(decode(chosen, sources, self.weights, self.scale_clamp), sizes_hw)
-        kept, exact = greedy_keep(boxes, (scores > PRESENT).float(), self.nms_threshold, labels)
-        best, order = torch.where(kept > 0.5, scores, ABSENT).topk(self.limit, 1)
-        complete = exact
-        if self.candidates < rows * self.classes:
-            cut = wanted.float().sum((1, 2)) > self.candidates
-            starved = kept.sum(1) < self.limit
-            complete = exact * (1 - (cut & starved).float())
-        return boxes.gather(1, order[..., None].expand(-1, -1, 4)), best, labels.gather(1, order), complete
+        row, labels = torch.div(index, self.classes, rounding_mode="trunc"), index % self.classes
+        deltas = reshape(deltas, (-1, self.proposals * self.class_boxes, 4))
+        chosen = rows_at(deltas, row if self.class_boxes == 1 else index)
+        boxes = clip(decode(chosen, rows_at(proposals, row), self.weights, self.scale_clamp), sizes_hw)
+        valid = (scores > PRESENT).float()[:, None]
+        kept, exact = greedy_keep(boxes, valid, self.nms_threshold, self.candidates, labels)
+        best, order = torch.where(kept[:, 0] > 0.5, scores, ABSENT).topk(self.limit, 1)
+        if self.candidates < self.proposals * self.classes:
+            cut = (passed > PRESENT).float().sum(1) > self.candidates
+            starved = kept.sum((1, 2)) < self.limit
+            exact = exact * (1 - (cut & starved).float())
+        return rows_at(boxes, order), best, rows_at(labels, order), exact
 
 
 class Masks(nn.Module):
-    """What Detectron2's mask head says about each detection, for the predicted class only."""
+    """What Detectron2's mask head says about each detection, for the predicted class only.
 
-    def __init__(self, heads: nn.Module) -> None:
+    Its transposed convolution (kernel 2, stride 2) writes every pixel of a 2 x 2 block from one pixel of its input:
+    it is four 1 x 1 convolutions. The predictor after it works pixel by pixel, so it is applied to the four parts, and
+    only the logits of one class are put in place, not 256 channels. On a CPU this saves two changes of layout.
+    """
+
+    def __init__(self, heads: nn.Module, detections: int) -> None:
         super().__init__()
         head = heads.mask_head
-        self.in_features = list(heads.mask_in_features)
-        self.pooler = PyramidPooler(heads.mask_pooler)
+        self.detections = detections
+        self.pooler = PyramidPooler(heads.mask_pooler, detections)
         self.convolutions = nn.ModuleList(head.conv_norm_relus)
-        self.deconv = head.deconv
+        self.parts = nn.ModuleList(_part(head.deconv, row, column) for row in (0, 1) for column in (0, 1))
         self.predictor = head.predictor
         self.agnostic = self.predictor.out_channels == 1
 
-    def forward(self, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, found: Tensor) -> Tensor:
-        """Probabilities float32 [N, K, m, m] for boxes [N, K, 4] with labels [N, K], where `found` [N, K]."""
-        count, rows = labels.shape
-        pooled = self.pooler([features[name] for name in self.in_features], boxes, found)
+    def forward(self, canvas: Canvas, batch: Tensor, boxes: Tensor, labels: Tensor, found: Tensor) -> Tensor:
+        """Probabilities float32 [N, K, m, m] of the detections.
+
+        Args:
+            canvas: the feature levels `in_features`.
+            batch: int64 [N, 1], the numbers 0 .. N - 1.
+            boxes: float32 [N, K, 4].
+            labels: int64 [N, K].
+            found: bool [N, K], which detections exist.
+        """
+        side = self.pooler.size
+        cells = self.pooler(canvas, self.pooler.places(canvas, boxes, found), batch)
         for convolution in self.convolutions:
-            pooled = convolution(pooled)
-        hidden = F.relu(self.deconv(pooled))
-        side = hidden.shape[-1]
-        label = torch.zeros_like(labels) if self.agnostic else labels
-        label = label.reshape(-1)
-        weight = self.predictor.weight[:, :, 0, 0][label][:, None]
-        logits = weight @ hidden.flatten(2)
-        if self.predictor.bias is not None:
-            logits = logits + self.predictor.bias[label][:, None, None]
-        return logits.sigmoid().reshape(count, rows, side, side)
+            cells = convolution(cells)
+        logits = torch.stack([self.predictor(F.relu(part(cells))) for part in self.parts], 2)  # [N K, C, 4, s, s]
+        if not self.agnostic:
+            logits = rows_at(logits, reshape(labels, (-1, 1)))
+        # The logit of row 2 i + a, column 2 j + b stands in part (a, b) at (i, j).
+        logits = reshape(logits, (-1, 2, 2, side, side)).permute(0, 3, 1, 4, 2)
+        return reshape(logits, (-1, self.detections, 2 * side, 2 * side)).sigmoid()
+
+
+def _part(deconv: nn.ConvTranspose2d, row: int, column: int) -> nn.Conv2d:
+    """The 1 x 1 convolution that writes pixel (`row`, `column`) of each 2 x 2 block."""
+    layer = nn.Conv2d(deconv.in_channels, deconv.out_channels, 1)
+    with torch.no_grad():
+        layer.weight.copy_(deconv.weight[:, :, row, column].T[..., None, None])
+        layer.bias.copy_(torch.zeros(1) if deconv.bias is None else deconv.bias)
+    return layer.requires_grad_(False)

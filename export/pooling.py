@@ -1,54 +1,35 @@
 """RoIAlign over a feature pyramid without data-dependent shapes.
 
-Detectron2's `ROIPooler` picks the boxes of each level with `nonzero`. Here every level pools all boxes, those of
-other levels moved outside the picture, where RoIAlign yields zeros, and the levels are added: adding zeros is exact.
+Detectron2's `ROIPooler` picks the boxes of each level with `nonzero` and runs RoIAlign once a level. Here the levels
+are packed into one canvas, each with its border repeated once around it, and one RoIAlign pools every box from the
+place of its level. The other way, one RoIAlign a level over all boxes and adding, takes twice as long on a CPU, since
+each writes its zeros.
 Knows nothing about proposals, classes or heads.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torchvision.ops import roi_align
+import torch.nn.functional as F
+
+from fashionseg.export.boxes import size_of
+from fashionseg.export.operators import reshape, roi_align
 
 if TYPE_CHECKING:
     from detectron2.modeling.poolers import ROIPooler
     from torch import Tensor
 
 OUTSIDE = (-4096.0, -4096.0, -4095.0, -4095.0)
-"""A box far outside: one pixel large, so that adaptive sampling takes a single sample a cell and no division by a
-zero size occurs (TensorRT's RoiAlign yields NaN there)."""
+"""A box far outside of the canvas, for rows without a box: RoIAlign yields zeros there. It is one pixel large, so
+that adaptive sampling takes a single sample a cell and nothing divides by a size of zero (TensorRT yields NaN)."""
 
+STRIPE = 64.0
+"""Height in pixels of the canvas of the stripes that boxes are sorted by."""
 
-class _RoiAlign(torch.autograd.Function):
-    """`torchvision.ops.roi_align` that is traced into one ONNX RoiAlign with INT64 batch indices."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, boxes: Tensor, batch: Tensor, size: int, scale: float, ratio: int, aligned: bool
-    ) -> Tensor:
-        rois = torch.cat((batch[:, None].to(boxes.dtype), boxes), 1)
-        return roi_align(features, rois, size, scale, ratio, aligned)
-
-    @staticmethod
-    def symbolic(
-        g: Any, features: Any, boxes: Any, batch: Any, size: int, scale: float, ratio: int, aligned: bool
-    ) -> Any:
-        output = g.op(
-            "RoiAlign",
-            features,
-            boxes,
-            batch,
-            coordinate_transformation_mode_s="half_pixel" if aligned else "output_half_pixel",
-            mode_s="avg",
-            output_height_i=size,
-            output_width_i=size,
-            sampling_ratio_i=max(ratio, 0),
-            spatial_scale_f=scale,
-        )
-        output.setType(boxes.type().with_sizes([None, None, size, size]))
-        return output
+WIDEST = 8192.0
+"""More than a canvas is wide, in pixels."""
 
 
 def level_areas(pooler: ROIPooler) -> list[float]:
@@ -78,46 +59,94 @@ def level_areas(pooler: ROIPooler) -> list[float]:
     return borders
 
 
+class Canvas:
+    """The levels of a pyramid packed into one map: the finest above, the others side by side below it.
+
+    Each level has its border repeated once around it, because RoIAlign reads up to half a pixel outside and means
+    the border there.
+
+    Attributes:
+        features: float32 [N, C, h, w], the packed map.
+        corners: float32 [levels, 4], x y x y in pixels of the map of the first pixel of each level.
+    """
+
+    def __init__(self, levels: list[Tensor]) -> None:
+        """`levels`: float32 [N, C, h, w] each, finest first, each half as high and wide as the one before."""
+        if len(levels) == 1:
+            self.features, self.corners = levels[0], torch.zeros(1, 4)
+            return
+        row_height = levels[1].shape[2] + 2
+        # Widths halve from level to level, so with two columns for each border the row below fits.
+        above = F.pad(levels[0], (1, 1 + 2 * (len(levels) - 2), 1, 1), mode="replicate")
+        corners, row, left = [torch.ones(2)], [], torch.zeros((), dtype=torch.int64)
+        for index, level in enumerate(levels[1:]):
+            padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
+            corners.append(torch.stack((left, torch.as_tensor(above.shape[2]))).float() + 1)
+            filler = [_blank(padded, row_height - padded.shape[2], padded.shape[3])] if index else []
+            row.append(torch.cat((padded, *filler), 2))
+            left = left + padded.shape[3]
+        row.append(_blank(above, row_height, above.shape[3] - left))
+        self.features = torch.cat((above, torch.cat(row, 3)), 2)
+        self.corners = torch.stack(corners).repeat(1, 2)
+
+
+def _blank(like: Tensor, height: Tensor | int, width: Tensor | int) -> Tensor:
+    """Zeros of `height` and `width` with the batch and channels of `like`."""
+    return torch.zeros((like.shape[0], like.shape[1], height, width), dtype=like.dtype)
+
+
 class PyramidPooler(torch.nn.Module):
     """What a Detectron2 `ROIPooler` computes, for a fixed number of boxes per picture."""
 
-    def __init__(self, pooler: ROIPooler) -> None:
+    def __init__(self, pooler: ROIPooler, rows: int) -> None:
+        """`rows`: k, the number of boxes per picture."""
         super().__init__()
+        self.rows = rows
         align = pooler.level_poolers[0]
         self.size = int(align.output_size[0])
-        self.ratio = int(align.sampling_ratio)
-        self.aligned = bool(align.aligned)
-        self.scales = [float(p.spatial_scale) for p in pooler.level_poolers]
-        self.borders = level_areas(pooler)
+        self.ratio = max(int(align.sampling_ratio), 0)
+        self.register_buffer("borders", torch.tensor(level_areas(pooler)), persistent=False)
+        self.register_buffer("scales", torch.tensor([p.spatial_scale for p in pooler.level_poolers]), persistent=False)
 
-    def forward(self, features: list[Tensor], boxes: Tensor, valid: Tensor) -> Tensor:
-        """Pool boxes from the level their area belongs to.
+    def places(self, canvas: Canvas, boxes: Tensor, present: Tensor) -> Tensor:
+        """Where boxes lie in the canvas, each on the level that its area belongs to.
 
         Args:
-            features: per level float32 [N, C, h, w].
+            canvas: the levels of the pooler.
             boxes: float32 [N, k, 4] in pixels of the padded batch.
-            valid: bool [N, k]; other boxes yield zeros.
+            present: bool [N, k]; other boxes are put outside.
+
+        Returns:
+            float32 [N, k, 4], x0 y0 x1 y1 in pixels of the canvas.
+        """
+        width, height = size_of(boxes)
+        present = present[..., None]
+        if self.ratio == 0:
+            # Adaptive sampling takes no sample of a box without area: its features are zeros.
+            present = present & (torch.minimum(width, height) > 0)
+        level = (width * height >= self.borders).long().sum(-1)
+        places = boxes * self.scales[:, None][level] + canvas.corners[level]
+        return torch.where(present, places, torch.tensor(OUTSIDE))
+
+    def forward(self, canvas: Canvas, places: Tensor, batch: Tensor) -> Tensor:
+        """Pool boxes.
+
+        Args:
+            canvas: the levels of the pooler.
+            places: float32 [N, k, 4], from `places`.
+            batch: int64 [N, 1], the numbers 0 .. N - 1.
 
         Returns:
             float32 [N * k, C, size, size].
         """
-        count, rows = boxes.shape[0], boxes.shape[1]
-        batch = torch.arange(count, device=boxes.device)[:, None].expand(count, rows).reshape(-1)
-        width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
-        area = width * height
-        if self.aligned and self.ratio <= 0:
-            # A box without area has no samples with adaptive sampling: its features are zero in Detectron2 too.
-            valid = valid & (torch.minimum(width, height) > 0)
-        outside = torch.tensor(OUTSIDE)
-        pooled = None
-        for level, (scale, feature) in enumerate(zip(self.scales, features, strict=True)):
-            mine = valid
-            if level > 0:
-                mine = mine & (area >= self.borders[level - 1])
-            if level < len(self.borders):
-                mine = mine & (area < self.borders[level])
-            rois = torch.where(mine[..., None], boxes, outside).reshape(-1, 4)
-            cells = _RoiAlign.apply(feature, rois, batch, self.size, scale, self.ratio, self.aligned)
-            pooled = cells if pooled is None else pooled + cells
-        assert pooled is not None
-        return pooled
+        rows = reshape(batch + torch.zeros(1, self.rows, dtype=torch.int64), (-1,))
+        return roi_align(canvas.features, reshape(places, (-1, 4)), rows, self.size, self.ratio)
+
+
+def reading_order(places: Tensor) -> Tensor:
+    """Indices int64 [N, k] that sort boxes of a canvas, float32 [N, k, 4], by stripes, and by x inside a stripe.
+
+    Neighbours read the same rows of the features: in this order RoIAlign takes a fifth less time on a CPU.
+    """
+    key = torch.floor(places[..., 1] / STRIPE) * WIDEST + places[..., 0]
+    return key.topk(key.shape[1], 1).indices
