@@ -30,6 +30,10 @@ _SAFE_GLOBALS = {
 """All that a pickled table of arrays needs; anything else in a `.pkl` is refused."""
 
 
+_CLASS_LAYERS = ("box_predictor.", "mask_head.predictor.")
+"""Layers with one row a class."""
+
+
 class SafeCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer; a file appears whole or not at all, and no pickle may run code.
 
@@ -37,9 +41,24 @@ class SafeCheckpointer(DetectionCheckpointer):
         last_good: the newest checkpoint written or read, for messages.
     """
 
-    def __init__(self, model: Any, folder: Path, *, trust: bool = False, **checkpointables: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        folder: Path,
+        *,
+        trust: bool = False,
+        class_names: tuple[str, ...] = (),
+        **checkpointables: Any,
+    ) -> None:
+        """Args:
+        model: whose weights are saved and loaded.
+        folder: where checkpoints are written.
+        trust: read pickles as Detectron2 does, which may run code.
+        class_names: where given, layers of a checkpoint that were trained for other classes are left out.
+        checkpointables: more parts with `state_dict` and `load_state_dict`, by name.
+        """
         super().__init__(model, str(folder), **checkpointables)
-        self._trust = trust
+        self._trust, self._class_names = trust, class_names
         self.last_good: Path | None = None
 
     def save(self, name: str, **kwargs: Any) -> None:
@@ -63,6 +82,14 @@ class SafeCheckpointer(DetectionCheckpointer):
         beside.replace(Path(self.save_dir) / "last_checkpoint")
 
     def _load_file(self, filename: str) -> dict[str, Any]:
+        content = self._read(filename)
+        known = tuple(content.get("class_names", ()))
+        if self._class_names and known and known != self._class_names:
+            weights = content["model"]
+            content["model"] = {k: v for k, v in weights.items() if not any(part in k for part in _CLASS_LAYERS)}
+        return content
+
+    def _read(self, filename: str) -> dict[str, Any]:
         if self._trust:
             loaded: dict[str, Any] = super()._load_file(filename)
             return loaded

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from fashionseg.training.recipe import Recipe
 
 
+SAMPLERS = ("TrainingSampler", "RepeatFactorTrainingSampler")
+"""Those of Detectron2's samplers that can be continued after a stop."""
+
+
 def build_config(
     recipe: Recipe, data: TrainingSet | None = None, device: str = "", seed: int = 0, run: str = ""
 ) -> Any:
@@ -47,6 +51,7 @@ def build_config(
     cfg.OUTPUT_DIR = run
     if data is not None:
         _fit_to_data(cfg, recipe, data)
+    _require_sense(cfg, recipe.name)
     cfg.freeze()
     return cfg
 
@@ -66,6 +71,18 @@ def _set(cfg: Any, key: str, value: Any, name: str) -> None:
         cfg.merge_from_list([key, value])
     except (ValueError, AssertionError, KeyError) as error:
         raise TrainingError(f"recipe {name}: {key} cannot be {value!r}: {str(error).splitlines()[0]}") from None
+
+
+def _require_sense(cfg: Any, name: str) -> None:
+    solver = cfg.SOLVER
+    for key in ("MAX_ITER", "IMS_PER_BATCH", "CHECKPOINT_PERIOD", "BASE_LR"):
+        if solver[key] <= 0:
+            raise TrainingError(f"recipe {name}: SOLVER.{key} must be positive, not {solver[key]}")
+    if cfg.DATALOADER.SAMPLER_TRAIN not in SAMPLERS:
+        raise TrainingError(
+            f"recipe {name}: DATALOADER.SAMPLER_TRAIN must be one of {', '.join(SAMPLERS)}, "
+            f"not {cfg.DATALOADER.SAMPLER_TRAIN!r}"
+        )
 
 
 def _fit_to_data(cfg: Any, recipe: Recipe, data: TrainingSet) -> None:

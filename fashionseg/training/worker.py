@@ -55,15 +55,17 @@ def work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> N
     torch.manual_seed(options.seed)
     detector = build_model(cfg)
     if not (options.resume and (options.output / "last_checkpoint").is_file()):
-        load_weights(detector, options.weights or recipe.weights, options.output, options.trust)
+        load_weights(detector, options.weights or recipe.weights, options.output, options.trust, data.class_names)
     if comm.is_main_process():
         write_bytes(options.output / "config.yaml", cfg.dump().encode())
     head = _semantic_stage(options, cfg, data, detector) if recipe.semantic.steps else None
     _detector_stage(options, cfg, data, val, detector, head if recipe.semantic.keep else None)
 
 
-def load_weights(detector: torch.nn.Module, name: str, folder: Path, trust: bool) -> None:
-    """Load starting weights; layers of another shape (heads for other classes) start anew, as in Detectron2.
+def load_weights(
+    detector: torch.nn.Module, name: str, folder: Path, trust: bool, class_names: tuple[str, ...] = ()
+) -> None:
+    """Load starting weights; layers of another shape or for other classes start anew.
 
     Raises:
         TrainingError: no such weights, or none of them fits.
@@ -72,7 +74,7 @@ def load_weights(detector: torch.nn.Module, name: str, folder: Path, trust: bool
     if not path:
         return
     before = {key: value.clone() for key, value in detector.state_dict().items()}
-    SafeCheckpointer(detector, folder, trust=trust).load(path, checkpointables=[])
+    SafeCheckpointer(detector, folder, trust=trust, class_names=class_names).load(path, checkpointables=[])
     if all(torch.equal(value, before[key]) for key, value in detector.state_dict().items()):
         raise TrainingError(f"the weights {name} fit no layer of this model: choose the recipe they were trained with")
 

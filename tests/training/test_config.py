@@ -109,6 +109,8 @@ def test_small_is_the_network_of_the_embedded_model():
         ("SOLVER.gamma=0.5", "no config key SOLVER.gamma"),
         ("SOLVER.NOTHING.AT.ALL=1", "no config key SOLVER.NOTHING.AT.ALL"),
         ("NONSENSE=1", "no config key NONSENSE"),
+        ("SOLVER.MAX_ITER=0", "SOLVER.MAX_ITER must be positive"),
+        ("DATALOADER.SAMPLER_TRAIN=Other", "must be one of TrainingSampler, RepeatFactorTrainingSampler"),
         ("SOLVER.MAX_ITER=many", "SOLVER.MAX_ITER cannot be 'many'"),
     ],
 )

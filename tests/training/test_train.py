@@ -150,16 +150,20 @@ def test_old_checkpoints_are_removed(tiny_set, tmp_path):
     ]
 
 
-def test_fine_tuning_on_other_classes_starts_their_heads_anew(tiny_set, tmp_path):
-    train(options(tiny_set, tmp_path / "first", extra=["SOLVER.MAX_ITER=1"]))
-    two = make_set(tmp_path / "two", 4, seed=3, names=("shirt", "hat"))
-    result = train(
-        options(two, tmp_path / "second", extra=["SOLVER.MAX_ITER=1"], weights=str(tmp_path / "first/model_final.pth"))
-    )
+@pytest.mark.parametrize("names", [("shirt", "hat"), ("a", "b", "c", "d", "e")])
+def test_fine_tuning_on_other_classes_starts_their_heads_anew(names, tiny_set, tmp_path):
+    """Other in number, or as many but others: boxes and masks of a class mean nothing for another class."""
     import torch
 
-    weights = torch.load(result.final, weights_only=True)["model"]
-    assert weights["roi_heads.box_predictor.cls_score.weight"].shape[0] == 3
+    still = ["SOLVER.MAX_ITER=1", "SOLVER.BASE_LR=1e-12"]
+    first = train(options(tiny_set, tmp_path / "first", extra=still)).final
+    others = make_set(tmp_path / "others", 4, seed=3, names=names)
+    second = train(options(others, tmp_path / "second", extra=still, weights=str(first), seed=6)).final
+    before, after = (torch.load(path, weights_only=True)["model"] for path in (first, second))
+    head = "roi_heads.box_predictor.cls_score.weight"
+    assert after[head].shape[0] == len(names) + 1
+    assert after[head].shape != before[head].shape or not torch.allclose(after[head], before[head], atol=1e-6)
+    assert torch.allclose(after["roi_heads.box_head.fc1.weight"], before["roi_heads.box_head.fc1.weight"], atol=1e-6)
 
 
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tiny_set, tmp_path, monkeypatch):
