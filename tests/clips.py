@@ -21,7 +21,7 @@ BITS = 8
 class Sound:
     """One audio track: a sine tone.
 
-    `start` is when it begins in the clip, in seconds; `first_pts` shifts nothing but the numbers.
+    `start` is when it begins in the clip, in seconds.
     """
 
     codec: str = "aac"
@@ -78,6 +78,12 @@ def picture(number: int, size_hw: tuple[int, int] = SIZE_HW) -> np.ndarray:
     image[: height // 3, : width // 4] = (30, 30, 220)
     image[2 * height // 3 :, 3 * width // 4 :] = (220, 30, 30)
     return image
+
+
+def stored(image: np.ndarray, clip: Clip) -> np.ndarray:
+    """The picture as it must be stored so that the clip's rotation (counter-clockwise, then mirrored) shows `image`."""
+    upright = image[:, ::-1] if clip.hflip else image
+    return np.ascontiguousarray(np.rot90(upright, -clip.rotation // 90))
 
 
 def number_in(image: np.ndarray) -> int:
@@ -143,7 +149,8 @@ def _add_video(output: av.container.OutputContainer, clip: Clip) -> av.VideoStre
 def _encode_video(stream: av.VideoStream, clip: Clip) -> list[av.Packet]:
     packets = []
     for number, pts in enumerate(frame_pts(clip)):
-        frame = av.VideoFrame.from_ndarray(picture(number, clip.size_hw), format="bgr24")
+        shown_hw = clip.size_hw if clip.rotation % 180 == 0 else clip.size_hw[::-1]
+        frame = av.VideoFrame.from_ndarray(stored(picture(number, shown_hw), clip), format="bgr24")
         frame = frame.reformat(
             format=clip.pix_fmt, dst_colorspace=clip.colorspace or 5, dst_color_range=clip.color_range or 1
         )

@@ -29,19 +29,22 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+MAX_FRAME_PIXELS = 2**27
+"""Four times 8K; a file that claims larger frames is refused before it is decoded."""
+
 _LATE_FRAMES = 16
 """Most frames a decoder holds back to bring them into order (H.264 and HEVC: 16)."""
 
-_LONGEST_STEP_BACK = Fraction(1)
+_LONGEST_STEP_BACK = Fraction(1, 5)
 _LONGEST_GAP = Fraction(10)
+"""Seconds. A clock that is off by less is taken for a slip of one frame, by more for one that was set anew."""
 
 
 class BrokenVideoError(MediaError):
     """A video breaks off, after `frames` frames that were decoded well and have been delivered."""
 
     def __init__(self, path: str | Path, frames: int, reason: str) -> None:
-        kept = "no frame could be decoded" if frames == 0 else f"its first {frames} frames are kept"
-        super().__init__(f"{path} breaks off: {reason}; {kept}")
+        super().__init__(f"{path} breaks off: {reason}; its first {frames} frames are kept")
         self.frames = frames
 
 
@@ -81,14 +84,14 @@ class Walk:
 
         Raises:
             BrokenVideoError: after the last sound frame of a video that breaks off.
+            MediaError: there is not one sound frame.
         """
         return self._ahead.pop() if self._ahead else next(self._frames)
 
-    def peek(self) -> av.VideoFrame | None:
-        """The next frame without going past it; None at the end."""
-        if not self._ahead:
-            self._ahead.extend(itertools.islice(self._frames, 1))
-        return self._ahead[0] if self._ahead else None
+    def first(self) -> av.VideoFrame:
+        """The first frame, without going past it. Raises as `__next__`."""
+        self._ahead.append(next(self._frames))
+        return self._ahead[0]
 
     def close(self) -> None:
         """Free the file and the decoder."""
@@ -126,6 +129,8 @@ def _decode(
         yield from decoder.feed(packet)
     yield from decoder.drain()
     reason = decoder.fault or missing_end(path, container, stream, decoder.packets)
+    if decoder.frames == 0:
+        raise MediaError(f"{path} holds no frame that can be decoded{': ' if reason else ''}{reason}")
     if reason:
         raise BrokenVideoError(path, decoder.frames, reason)
 
@@ -145,6 +150,7 @@ class _Decoder:
         self._context = stream.codec_context
         self._context.thread_count = threads
         self._context.thread_type = "AUTO" if threads > 1 else "NONE"
+        self._context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
         self._threads = threads
         self._lenient = lenient
         self._hidden = 0

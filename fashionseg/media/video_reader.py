@@ -23,7 +23,7 @@ from fashionseg.media.containers import (
     native_error,
     sounds,
 )
-from fashionseg.media.decoding import BrokenVideoError, Clock, Walk
+from fashionseg.media.decoding import MAX_FRAME_PIXELS, BrokenVideoError, Clock, Walk
 from fashionseg.media.upright import Turn
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["BrokenVideoError", "VideoFrame", "VideoReader"]
-
-MAX_FRAME_PIXELS = 2**27
-"""Four times 8K; a file that claims larger frames is refused before it is decoded."""
 
 MAX_THREADS = 8
 """Of the decoder: each holds frames of its own, 12 MB in 4K."""
@@ -107,7 +104,7 @@ class VideoReader:
         self._unused: Walk | None = Walk(path, self._threads)  # the first walk goes on from here: opening is slow
         try:
             self._read_header(self._unused.container, self._unused.stream)
-            self._read_first_frame(self._unused.peek())
+            self._read_first_frame(self._unused.first())
         except MediaError:
             self.close()
             raise
@@ -178,15 +175,13 @@ class VideoReader:
         self.time_base: Fraction = stream.time_base or Fraction(1, av.time_base)
         self.average_rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _UNKNOWN_RATE
         self.duration = _duration(container, stream)
-        self.frame_count = _frame_count(stream, self.duration, self.average_rate)
+        self.frame_count = _frame_count(container, stream, self.duration, self.average_rate)
         self._clock_start = clock_start(container, stream)
         self._restarts = may_start_anywhere(container)
         self._step = max(1, round(1 / self.average_rate / self.time_base))
         self._stored_aspect = stream.sample_aspect_ratio or Fraction(1)
 
-    def _read_first_frame(self, frame: av.VideoFrame | None) -> None:
-        if frame is None:
-            raise MediaError(f"{self.path} holds no frame that can be decoded")
+    def _read_first_frame(self, frame: av.VideoFrame) -> None:
         self._turn = _turn(frame)
         self._stored_hw = frame.height, frame.width
         self.size_hw = self._turn.size_hw(self._stored_hw)
@@ -239,10 +234,18 @@ def _turn(frame: av.VideoFrame) -> Turn:
 def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
     if stream.duration:
         return stream.duration * (stream.time_base or Fraction(1, av.time_base))
-    return Fraction(container.duration, av.time_base) if container.duration else None
+    if not container.duration:
+        return None
+    # Matroska counts from zero, where the others count from their first frame.
+    skipped = container.start_time or 0 if "matroska" in container.format.name else 0
+    return Fraction(container.duration - skipped, av.time_base)
 
 
-def _frame_count(stream: VideoStream, duration: Fraction | None, rate: Fraction) -> int | None:
+def _frame_count(
+    container: InputContainer, stream: VideoStream, duration: Fraction | None, rate: Fraction
+) -> int | None:
     if stream.frames:
-        return stream.frames
+        cut_off = "mov" in container.format.name and len(stream.index_entries)
+        # What an edit list leaves out at the end is not in the index; what it leaves out in front is marked.
+        return sum(not entry.is_discard for entry in stream.index_entries) if cut_off else stream.frames
     return round(duration * rate) if duration else None
