@@ -282,5 +282,12 @@ def test_the_command_prints_what_to_do_next(tiny_set, tmp_path):
 def test_wrong_usage_is_exit_code_2(tiny_set, tmp_path):
     from fashionseg.cli.train import train as command
 
-    for arguments in (["-o", "x"], ["-o", "x", "--resume", "--train", "y"], ["-o", "x", "--gpus", "0"]):
+    for arguments in (
+        ["-o", "x"],
+        ["-o", "x", "--resume", "--train", "y"],
+        ["-o", "x", "--gpus", "0"],
+        ["-o", "x", "--resume", "--device", "tpu"],
+        ["-o", "x", "--resume", "--rank", "1"],
+        ["-o", "x", "--resume", "--machines", "2"],
+    ):
         assert CliRunner().invoke(command, arguments).exit_code == 2, arguments
