@@ -89,7 +89,7 @@ def evaluate(model: Path, quiet: bool, as_json: bool, **chosen: Any) -> None:
     with _reporter(quiet=quiet) as reporter:
         evaluation = run_evaluate(options, reporter)
     if as_json:
-        click.echo(json.dumps(evaluation.to_json(), ensure_ascii=False))
+        click.echo(json.dumps(evaluation.to_json()))
     elif not quiet:
         _print_tables(evaluation)
     _print_end(evaluation, options.output, quiet=quiet)

@@ -194,7 +194,9 @@ def _from_model_file(options: EvaluateOptions, data: CocoData, photos: list[Path
 def _from_checkpoint(options: EvaluateOptions, data: CocoData, photos: list[Path], reporter: Reporter) -> _Found:
     from fashionseg.evaluation.reference import open_detector, run_detector
 
-    detector = open_detector(options.model, options.config, data, device=options.device, trust=options.trust)
+    detector = open_detector(
+        options.model, options.config, data, device=options.device, threads=options.threads, trust=options.trust
+    )
     reporter.note(detector.description)
     reporter.begin(len(photos))
     run = run_detector(detector, data, photos, reporter.advance)

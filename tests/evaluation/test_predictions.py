@@ -137,12 +137,14 @@ def test_does_not_warn_where_they_are_there(lowest):
 
 
 def test_classes_match_by_name():
-    assert categories_of(["Shorts", "T-Shirt", "trousers"], data_of([[]], names=("t_shirt", "shorts")), "m") == [2, 1, None]
+    assert categories_of(["Shorts", "T-Shirt", "trousers"], data_of([[]], names=("t_shirt", "shorts")), "m") == [
+        2,
+        1,
+        None,
+    ]
 
 
 def test_category_mismatch_names_both_sides():
     with pytest.raises(DataError) as caught:
         categories_of(["shirt"], DATA, "model.onnx")
-    assert str(caught.value) == (
-        "model.onnx does not know 'trousers', 'shorts' of the data set; its classes are shirt"
-    )
+    assert str(caught.value) == ("model.onnx does not know 'trousers', 'shorts' of the data set; its classes are shirt")

@@ -1,0 +1,131 @@
+"""`fashionseg evaluate` as a user meets it: exit codes, what goes where, no torch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import stubs
+from rectangles import BOX, FAR, data_of, mixed, results_of
+
+from fashionseg.cli.main import run
+from fashionseg.data.coco import write_coco
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A data set and its predictions on disk: (annotations, predictions), as text."""
+    data, predictions = mixed(photos=12)
+    write_coco(data, tmp_path / "truth.json")
+    (tmp_path / "p.json").write_text(json.dumps(predictions.to_results()))
+    return str(tmp_path / "truth.json"), str(tmp_path / "p.json")
+
+
+def test_tables_go_to_standard_output(files, capsys):
+    truth, predictions = files
+    assert run(["evaluate", predictions, "--data", truth]) == 0
+    shown = capsys.readouterr()
+    for words in ("AP50", "Per-category box AP", "Per-category mask AP", "trousers", "wrong class", "--conf"):
+        assert words in shown.out
+    assert "occlusion" in shown.out
+    assert shown.err == ""
+
+
+def test_json_is_the_document_of_metrics_json(files, capsys, tmp_path):
+    truth, predictions = files
+    assert run(["evaluate", predictions, "--data", truth, "--json", "-o", str(tmp_path / "out")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert document["model"]["kind"] == "predictions"
+
+
+def test_quiet_says_nothing(files, capsys):
+    assert run(["evaluate", files[1], "--data", files[0], "-q"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "")
+
+
+def test_gate(files, capsys):
+    arguments = ["evaluate", files[1], "--data", files[0], "-q"]
+    assert run([*arguments, "--require", "segm/AP>=0.01", "--require", "bbox/AP50/shirt > 0"]) == 0
+    assert run([*arguments, "--require", "segm/AP>=0.99"]) == 4
+    assert "segm/AP is 0." in capsys.readouterr().err
+    assert run([*arguments, "--require", "segm/APP>=0.99"]) == 1
+    assert "there is no metric 'segm/APP'" in capsys.readouterr().err
+    assert run([*arguments, "--require", "segm/AP>=30"]) == 2
+    assert "write 0.3 for 30 points" in capsys.readouterr().err
+
+
+def test_gate_breaks_after_the_report_is_written(files, tmp_path):
+    out = tmp_path / "out"
+    assert run(["evaluate", files[1], "--data", files[0], "-q", "-o", str(out), "--require", "segm/AP>=1"]) == 4
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.json", "--data", "{truth}"], "predictions file not found"),
+        (["{p}", "--data", "none.json"], "annotation file not found"),
+        (["none.onnx", "--data", "{truth}", "--images", "{dir}"], "photos"),
+        (["{truth}", "--data", "{truth}"], "belongs to --data"),
+        (["{p}", "--data", "{p}"], "a list is a results file"),
+        (["{p}", "--data", "{truth}", "--images", "{dir}/none"], "name their folder with --images"),
+        (["{p}", "--data", "{truth}", "--compare", "none.json"], "not found"),
+        (["{p}", "--data", "{truth}", "-o", "{p}/out"], "cannot write"),
+        (["none.pth", "--data", "{truth}", "--images", "{photos}"], "checkpoint not found"),
+        (["none.onnx", "--data", "{truth}", "--images", "{photos}"], "model file not found"),
+    ],
+)
+def test_errors_are_one_line(files, tmp_path, capsys, arguments, words):
+    photos = tmp_path / "photos"
+    for path in stubs.write_photos(photos, 13, size_hw=(100, 120)):
+        path.rename(path.with_name(f"{int(path.stem):03d}.png"))
+    places = {"truth": files[0], "p": files[1], "dir": str(tmp_path), "photos": str(photos)}
+    assert run(["evaluate", *(one.format(**places) for one in arguments)]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("fashionseg: error: ") and message.count("\n") == 1, message
+    assert words in message
+
+
+def test_no_annotations(tmp_path, capsys):
+    write_coco(data_of([[], []]), tmp_path / "empty.json")
+    (tmp_path / "p.json").write_text("[]")
+    assert run(["evaluate", str(tmp_path / "p.json"), "--data", str(tmp_path / "empty.json")]) == 1
+    assert "holds no annotations" in capsys.readouterr().err
+
+
+def test_cut_predictions_are_warned_about(tmp_path, capsys):
+    write_coco(data_of([[(1, BOX)]]), tmp_path / "truth.json")
+    (tmp_path / "p.json").write_text(json.dumps(results_of([(1, 1, BOX, 0.9), (1, 1, FAR, 0.71)])))
+    assert run(["evaluate", str(tmp_path / "p.json"), "--data", str(tmp_path / "truth.json"), "-q"]) == 0
+    warning = capsys.readouterr().err
+    assert "no score below 0.71" in warning and "--conf 0.05" in warning
+
+
+def test_without_matplotlib_a_report_is_refused_before_anything_runs(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run(["evaluate", "none.onnx", "--data", files[0], "-o", str(tmp_path / "out")]) == 1
+    assert "pip install 'fashionseg[plots]'" in capsys.readouterr().err
+    assert run(["evaluate", files[1], "--data", files[0], "-q"]) == 0, "numbers need no plots"
+
+
+def test_model_file_needs_no_torch(photo_set):
+    """The embedded model, in a process of its own."""
+    document = json.loads(photo_set.read_text())
+    names = ("trousers", "long_sleeved_shirt")
+    document["categories"] = [{**one, "name": name} for one, name in zip(document["categories"], names, strict=True)]
+    photo_set.write_text(json.dumps(document))
+    code = (
+        "import sys; from fashionseg.cli.main import run\n"
+        f"code = run(['evaluate', 'default', '--data', {str(photo_set)!r}, '--device', 'cpu', '--json'])\n"
+        "heavy = {'torch', 'detectron2', 'matplotlib', 'pycocotools'} & set(sys.modules)\n"
+        "print(heavy, file=sys.stderr); sys.exit(code or len(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["model"]["kind"] == "model file"
+    assert measured["latency_ms"]["model"]["median"] > 0
+    assert "left out" in done.stderr, "classes the data have not are named"
