@@ -19,14 +19,12 @@ BITS = 8
 
 @dataclass(frozen=True)
 class Sound:
-    """One audio track: a sine tone.
-
-    `start` is when it begins in the clip, in seconds.
-    """
+    """One audio track: silence until `onset`, then a sine tone; `onset` counts in seconds from the track's `start`."""
 
     codec: str = "aac"
     seconds: float = 1.0
     start: Fraction = Fraction(0)
+    onset: float = 0.0
     sample_rate: int = 48_000
     layout: str = "mono"
     language: str = ""
@@ -160,7 +158,7 @@ def _encode_video(stream: av.VideoStream, clip: Clip) -> list[av.Packet]:
 
 
 def _add_sound(output: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
-    stream = output.add_stream(sound.codec, rate=sound.sample_rate)
+    stream = output.add_stream(sound.codec, rate=sound.sample_rate, bit_rate=96_000)
     stream.codec_context.layout = sound.layout
     if sound.language:
         stream.metadata["language"] = sound.language
@@ -171,7 +169,8 @@ def _encode_sound(stream: av.AudioStream, sound: Sound) -> list[av.Packet]:
     context = stream.codec_context
     context.open()
     samples = int(sound.seconds * sound.sample_rate)
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(samples) / sound.sample_rate)
+    clock = np.arange(samples) / sound.sample_rate
+    wave = np.where(clock < sound.onset, 0, 0.5 * np.sin(2 * np.pi * 440 * clock))
     channels = context.layout.nb_channels
     resampler = av.AudioResampler(context.format, context.layout, sound.sample_rate, context.frame_size or 1024)
     frame = av.AudioFrame.from_ndarray(
@@ -190,3 +189,24 @@ def av_frames(path: str | Path) -> list[Fraction]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return [frame.pts * stream.time_base for frame in container.decode(stream)]
+
+
+def onset(path: str | Path, track: int = 0) -> float:
+    """Presentation time in seconds at which the tone of an audio track begins to be heard."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[track]
+        resampler = av.AudioResampler("fltp", "mono", stream.codec_context.sample_rate)
+        for decoded in container.decode(stream):
+            time = float(decoded.pts * stream.time_base)
+            for frame in resampler.resample(decoded):
+                loud = np.abs(frame.to_ndarray()[0]) > 0.1
+                if loud.any():
+                    return time + int(loud.argmax()) / frame.sample_rate
+    raise AssertionError(f"track {track} of {path} is silent")
+
+
+def sound_seconds(path: str | Path, track: int = 0) -> float:
+    """Length of an audio track in seconds, counted in decoded samples."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[track]
+        return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate

@@ -35,9 +35,6 @@ _DEMUXERS = (
 )
 _OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 
-_SEGMENT = 0x18538067
-"""The EBML element that holds a whole Matroska file."""
-
 _MAY_RESTART = cast("int", av.format.Flags.ts_discont.value)
 _LATEST_OWN_START = Fraction(10)
 """A file whose first picture comes later than this carries the clock of a longer recording, not its own."""
@@ -138,28 +135,6 @@ def may_start_anywhere(container: InputContainer) -> bool:
     return bool(container.format.flags & _MAY_RESTART)
 
 
-def missing_end(path: str | Path, container: InputContainer, stream: VideoStream, packets: int) -> str:
-    """Why a file that could be read to its end is yet not whole, or "".
-
-    Args:
-        path: the file.
-        container: its open container.
-        stream: the stream that was read.
-        packets: how many packets of the stream there were.
-    """
-    names = container.format.name.split(",")
-    promised = 0
-    if "mov" in names:
-        promised = len(stream.index_entries)
-    elif "avi" in names:
-        promised = stream.frames
-    if packets < promised:
-        return f"it promises {promised} frames"
-    if "matroska" in names and (bytes_missing := _matroska_bytes_missing(path)):
-        return f"the file is cut off, {bytes_missing} bytes are missing"
-    return ""
-
-
 def sounds(container: InputContainer) -> tuple[Sound, ...]:
     """The audio tracks of a container."""
     return tuple(
@@ -180,32 +155,3 @@ def _start(stream: Stream) -> Fraction:
 
 def _tick(stream: Stream) -> Fraction:
     return stream.time_base or Fraction(1, av.time_base)
-
-
-def _matroska_bytes_missing(path: str | Path) -> int:
-    """How many bytes a Matroska or WebM file is shorter than its segment says (https://www.rfc-editor.org/rfc/rfc8794)."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        head = file.read(4096)
-        size = file.seek(0, os.SEEK_END)
-    position = 0
-    while position < len(head):
-        identity, position = _ebml_number(head, position, keep_marker=True)
-        length, position = _ebml_number(head, position, keep_marker=False)
-        if length is None:
-            return 0  # written live: its size was never known
-        if identity == _SEGMENT:
-            return max(0, position + length - size)
-        position += length
-    return 0
-
-
-def _ebml_number(data: bytes, position: int, *, keep_marker: bool) -> tuple[int | None, int]:
-    """A number of variable length and the position behind it; None for the reserved "unknown"."""
-    if position >= len(data) or data[position] == 0:
-        return None, position + 1
-    length = 9 - data[position].bit_length()
-    value = int.from_bytes(data[position : position + length], "big")
-    bits = value & (1 << 7 * length) - 1
-    if keep_marker:
-        return value, position + length
-    return (None if bits == (1 << 7 * length) - 1 else bits), position + length

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import av
 
 from fashionseg.errors import MediaError
+from fashionseg.media.completeness import missing_end
 from fashionseg.media.containers import (
     NATIVE_ERRORS,
     may_start_anywhere,
-    missing_end,
     native_error,
     open_container,
     video_stream,
@@ -128,7 +128,7 @@ def _decode(
             break
         yield from decoder.feed(packet)
     yield from decoder.drain()
-    reason = decoder.fault or missing_end(path, container, stream, decoder.packets)
+    reason = decoder.fault or missing_end(path, container, stream, decoder.packets, decoder.end)
     if decoder.frames == 0:
         raise MediaError(f"{path} holds no frame that can be decoded{': ' if reason else ''}{reason}")
     if reason:
@@ -155,6 +155,7 @@ class _Decoder:
         self._lenient = lenient
         self._hidden = 0
         self.packets = 0
+        self.end: int | None = None
         self.frames = 0
         self.fault = ""
 
@@ -170,6 +171,8 @@ class _Decoder:
             self.fault = "the file is damaged or cut off"
             return
         self._hidden += packet.is_discard
+        if packet.pts is not None:
+            self.end = max(self.end or 0, packet.pts + (packet.duration or 0))
         yield from self._decode(packet)
 
     def drain(self) -> Generator[av.VideoFrame, None, None]:

@@ -119,15 +119,16 @@ class _Pictures:
         head = list(itertools.islice(raw, _MOST_REORDERED + 1))
         delay, step = _delay_and_step(head, stream)
         waiting: list[int] = []
-        first = None
+        first = last = None
         for packet in itertools.chain(head, raw):
             pts = cast("int", packet.pts) - self._shift
             first = pts if first is None else first
             heapq.heappush(waiting, pts)
             dts = first - (delay - self.count) * step if self.count < delay else heapq.heappop(waiting)
-            if dts > pts:
+            if dts > pts or (last is not None and dts <= last):
                 raise OutputError("the parts of a video are not in order; begin anew with --restart")
             packet.pts, packet.dts, packet.duration = pts, dts, step
+            last = dts
             packet.stream = stream
             self.count += 1
             yield packet

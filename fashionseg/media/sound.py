@@ -40,7 +40,7 @@ class SoundCopy:
 
     Attributes:
         tracks: number of tracks.
-        problem: why sound is missing or incomplete, known once `packets` has ended; "" where all is well.
+        problem: why sound is missing or incomplete, known for sure once `packets` has ended; "" where all is well.
     """
 
     def __init__(
@@ -81,19 +81,30 @@ class SoundCopy:
 
     def packets(self) -> Iterator[TimedPacket]:
         """Packets for the output in about the order of time, with that time in seconds."""
-        if self._container is None or not self._tracks:
-            return
-        try:
-            for packet in self._container.demux([track.source for track in self._tracks.values()]):
-                track = self._tracks[packet.stream.index]
-                if packet.size:
-                    yield from track.take(cast("Packet[AudioStream]", packet))
-                if all(track.ended for track in self._tracks.values()):
-                    break
-        except NATIVE_ERRORS as error:
-            self.problem = str(native_error("the sound of the source", error))
+        for packet in self._demuxed():
+            yield from self._tracks[packet.stream.index].take(packet)
+            if all(track.ended for track in self._tracks.values()):
+                break
         for track in self._tracks.values():
             yield from track.finish()
+        damaged = sum(track.damaged for track in self._tracks.values())
+        if damaged and not self.problem:
+            self.problem = f"{damaged} damaged pieces of its sound were left out"
+
+    def _demuxed(self) -> Iterator[Packet[AudioStream]]:
+        if self._container is None or not self._tracks:
+            return
+        packets = self._container.demux([track.source for track in self._tracks.values()])
+        while True:
+            try:
+                packet = next(packets, None)
+            except NATIVE_ERRORS as error:
+                self.problem = str(native_error("its sound", error))
+                return
+            if packet is None:
+                return
+            if packet.size:
+                yield cast("Packet[AudioStream]", packet)
 
     def _add_tracks(
         self,
@@ -123,6 +134,7 @@ class _Track:
     def __init__(self, source: AudioStream, output: OutputContainer, zero: Fraction, last: Fraction | None) -> None:
         self.source = source
         self.ended = False
+        self.damaged = 0
         self._zero = zero
         self._last = last
         self._tick = cast("Fraction", source.time_base)
@@ -131,14 +143,20 @@ class _Track:
         self._target.disposition = source.disposition
 
     def take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
-        """Packets of the output for a packet of the source."""
-        raise NotImplementedError
+        """Packets of the output for a packet of the source; none for a damaged one."""
+        if packet.is_corrupt:
+            self.damaged += 1
+        else:
+            yield from self._take(packet)
 
     def finish(self) -> Iterator[TimedPacket]:
         """What is still held back at the end."""
         return iter(())
 
     def _add(self, output: OutputContainer) -> AudioStream:
+        raise NotImplementedError
+
+    def _take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
         raise NotImplementedError
 
     def _is_wanted(self, begin: Fraction, length: Fraction, margin: int) -> bool:
@@ -155,7 +173,7 @@ class _CopiedTrack(_Track):
         self._latest: int | None = None
         return output.add_stream_from_template(self.source)
 
-    def take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
+    def _take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return
@@ -185,8 +203,13 @@ class _EncodedTrack(_Track):
         self._sample = Fraction(1, rate)
         return target
 
-    def take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
-        for frame in self.source.decode(packet):
+    def _take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
+        try:
+            frames = self.source.decode(packet)
+        except NATIVE_ERRORS:
+            self.damaged += 1
+            return
+        for frame in frames:
             yield from self._take_frame(frame)
 
     def finish(self) -> Iterator[TimedPacket]:

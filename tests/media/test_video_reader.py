@@ -201,6 +201,21 @@ def test_avi_without_its_index(tmp_path):
     assert_as_decoded(path, range(12), 3)
 
 
+def test_matroska_without_its_index(tmp_path):
+    path = make(tmp_path / "a.mkv", Clip(bframes=2, gop=3, sounds=(Sound(seconds=0.3),)))
+    data = path.read_bytes()
+    cues = data.rindex(b"\x1c\x53\xbb\x6b")
+    path.write_bytes(data[:cues])
+    assert_as_decoded(path, range(12), 3)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_sound_longer_than_the_video_is_no_sign_of_a_break(tmp_path, suffix):
+    codec = "mpeg4" if suffix == "avi" else "libx264"
+    path = make(tmp_path / f"a.{suffix}", Clip(codec=codec, sounds=(Sound("libmp3lame", seconds=2.0),)))
+    assert_as_decoded(path, range(12), 3)
+
+
 @pytest.mark.parametrize("hflip", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
