@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 F = TypeVar("F")
+
+WIDTH_OF_LOGS = 160
+"""Columns where there is no terminal: tables there are read later, and names must not be cut."""
 
 
 class SizeType(click.ParamType[tuple[int, int]]):
@@ -78,7 +82,10 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_column(name, justify="right" if index else "left")
     for row in rows:
         table.add_row(*row)
-    Console(stderr=stderr, highlight=False).print(table)
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=WIDTH_OF_LOGS)
+    console.print(table)
 
 
 @contextmanager
@@ -93,4 +100,13 @@ def counting(description: str, total: int | None, *, quiet: bool) -> Iterator[Ca
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        told = 0.0
+
+        def tell(done: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if now - told > 0.1:
+                told = now
+                progress.update(task, completed=done)
+
+        yield tell

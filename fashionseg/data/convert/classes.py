@@ -15,7 +15,7 @@ from fashionseg.data.records import Category
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 DEEPFASHION2_NAMES = (
@@ -58,7 +58,7 @@ class ClassMap:
         return self.categories[category_id - 1].name
 
 
-def named_class_map(wanted: dict[str, Sequence[str | int]], source: dict[int, str], where: str) -> ClassMap:
+def named_class_map(wanted: Mapping[str, Sequence[str | int]], source: Mapping[int, str], where: str) -> ClassMap:
     """A map from result names to the source classes that make them up.
 
     Args:

@@ -17,6 +17,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.data.records import Problem, polygon_problem
+from fashionseg.data.segmentation import polygon_area
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +201,7 @@ def _annotation(
         problems.append(Problem("box outside", place, text))
         return ""
     polygons = _polygons(item["segmentation"], place, size_hw, problems)
-    area = mask_area(polygons, size_hw) if polygons else 0
+    area = polygon_area(polygons, size_hw) if polygons else 0
     if not area:
         problems.append(Problem("no mask", place, "no polygon of the item covers a pixel of the photo"))
         return ""
@@ -230,14 +231,6 @@ def _polygons(
         else:
             usable.append(polygon)
     return usable
-
-
-def mask_area(polygons: list[list[float]], size_hw: tuple[int, int]) -> int:
-    """Pixels of a photo of `size_hw` that polygons cover together, by COCO's own rule."""
-    from hotcoco import mask
-
-    runs = mask.frPyObjects(polygons, *size_hw)
-    return int(mask.area(runs[0] if len(runs) == 1 else mask.merge(runs)))
 
 
 def _is_int(value: Any) -> bool:
