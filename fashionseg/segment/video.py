@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fashionseg.writers.annotated import Finished
     from fashionseg.writers.folder import RunFolder
 
-PART_FRAMES = 240
+PART_FRAMES = 100
 """Frames of a part: what a killed run loses at most of a video. Each part begins with a key frame."""
 
 PART_SUFFIX = ".mp4"
