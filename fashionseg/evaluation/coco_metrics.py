@@ -10,6 +10,7 @@ All numbers are 0..1; None where nothing could be measured (no garment of that c
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import hotcoco
@@ -90,8 +91,7 @@ class CocoProblem:
         self.data = data
         self.predictions = predictions
         self.iou_types = IOU_TYPES if has_masks(data) and predictions.rles is not None else IOU_TYPES[:1]
-        self._document = coco_document(data)
-        self._truth = hotcoco.COCO(self._document)
+        self._truth = hotcoco.COCO(coco_document(data))
         self._results = {iou_type: self._load(predictions, iou_type) for iou_type in self.iou_types}
 
     def _load(self, predictions: Predictions, iou_type: str) -> Any:
@@ -125,19 +125,29 @@ class CocoProblem:
             image_ids: photos to look at.
         """
         # COCO ignores garments outside a range of areas, so the areas say who is chosen: 1 or 3, within 0..2.
-        instances = self._document["annotations"]
-        marked = [{**raw, "area": 1.0 if keep else 3.0} for raw, keep in zip(instances, chosen, strict=True)]
-        truth = hotcoco.COCO({**self._document, "annotations": marked})
-        results = truth.load_res(self.predictions.to_results(boxes=iou_type == "bbox", masks=iou_type == "segm"))
-        number = len(self.predictions)
-        if number:
-            results.update_anns(ids=np.arange(1, number + 1), area=np.ones(number))
-        evaluation = hotcoco.COCOeval(truth, results, iou_type)
+        ids = np.array([instance.id for instance in self.data.instances], np.int64)
+        self._marked.update_anns(ids=ids, area=np.where(chosen, 1.0, 3.0))
+        evaluation = hotcoco.COCOeval(self._marked, self._marked_results[iou_type], iou_type)
         evaluation.params.img_ids = image_ids
         _restrict(evaluation.params, list(IOU_THRESHOLDS), (0.0, 2.0))
         evaluation.evaluate()
         evaluation.accumulate()
         return evaluation
+
+    @cached_property
+    def _marked(self) -> Any:
+        """Ground truth whose areas `among` writes over."""
+        return hotcoco.COCO(coco_document(self.data))
+
+    @cached_property
+    def _marked_results(self) -> dict[str, Any]:
+        """Predictions that all have area 1, by IoU type."""
+        number = len(self.predictions)
+        found = {iou_type: self._load(self.predictions, iou_type) for iou_type in self.iou_types}
+        for results in found.values():
+            if number:
+                results.update_anns(ids=np.arange(1, number + 1), area=np.ones(number))
+        return found
 
 
 def _restrict(params: Any, ious: list[float], area: tuple[float, float] = ALL_SIZES) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from fashionseg.rle import encode_rle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -168,15 +168,15 @@ def _predict(
 
 def _config(path: Path, checkpoint: Path, device: str) -> Any:
     import torch
-    import yaml
     from detectron2.config import get_cfg
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     if not path.is_file():
         raise ModelError(f"{checkpoint} has no config: there is no {path}; name it with --config")
     cfg = get_cfg()
     try:
         cfg.merge_from_file(str(path))
-    except (KeyError, ValueError, AssertionError, TypeError, OSError, yaml.YAMLError) as error:
+    except (KeyError, ValueError, AssertionError, TypeError, OSError, YAMLError) as error:
         raise ModelError(f"{path} is not a Detectron2 config: {str(error).splitlines()[0]}") from error
     if not cfg.MODEL.MASK_ON:
         raise ModelError(f"{path} is the config of a model without masks; fashionseg measures Mask R-CNN")

@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 import pytest
-from rectangles import BOX, FAR, data_of, mixed, predictions_of
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from rectangles import BOX, FAR, data_of, mixed, predictions_of
 
 from fashionseg.benchmarks.evaluate import generated_set
 from fashionseg.data.coco import read_coco

@@ -32,7 +32,7 @@ def test_parse(text, name, sign, bound):
 
 @pytest.mark.parametrize("text", ["", "segm/AP", "segm/AP=0.3", ">=0.3", "segm/AP>=", "segm/AP>=x", "segm/AP>=1-2"])
 def test_what_is_no_requirement(text):
-    with pytest.raises(ValueError, match="requirement|number"):
+    with pytest.raises(ValueError, match=r"requirement|number"):
         parse_requirement(text)
 
 
@@ -112,7 +112,7 @@ def test_files_that_are_no_metrics(tmp_path, text):
     path = tmp_path / "metrics.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(DataError, match="metrics.json"):
+    with pytest.raises(DataError, match=r"metrics\.json"):
         read_earlier(path)
 
 

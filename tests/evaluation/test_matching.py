@@ -45,12 +45,12 @@ def test_equal_scores_are_kept_or_dropped_together():
 def test_curves_by_hand():
     _, _, matches = matched([[(1, BOX)], [(1, BOX)], []], [(1, 1, BOX, 0.9), (3, 1, BOX, 0.8), (2, 1, BOX, 0.7)])
     found = curves(matches)
-    at = {score: int(np.flatnonzero(GRID == score)[0]) for score in (0.0, 0.7, 0.75, 0.85, 0.95)}
+    at = {score: int(np.flatnonzero(score == GRID)[0]) for score in (0.0, 0.7, 0.75, 0.85, 0.95)}
     assert found.precision[0, list(at.values())].tolist() == pytest.approx([2 / 3, 2 / 3, 0.5, 1.0, 1.0])
     assert found.recall[0, list(at.values())].tolist() == [1.0, 1.0, 0.5, 0.5, 0.0]
     assert found.f1[0, list(at.values())].tolist() == pytest.approx([0.8, 0.8, 0.5, 2 / 3, 0.0])
     assert np.isnan(found.f1[1:]).all(), "classes without garments have no curves"
-    assert found.f1[0, GRID == best_common_score(found)] == pytest.approx(0.8)
+    assert found.f1[0, best_common_score(found) == GRID] == pytest.approx(0.8)
 
 
 def test_crowds_count_neither_for_nor_against():

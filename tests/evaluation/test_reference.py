@@ -85,7 +85,7 @@ def test_another_number_of_classes(checkpoint, photo_set):
     document = json.loads(photo_set.read_text())
     document["categories"].append({"id": 30, "name": "shorts"})
     photo_set.write_text(json.dumps(document))
-    with pytest.raises(DataError, match="has 2 classes and does not name them, .* has 3"):
+    with pytest.raises(DataError, match=r"has 2 classes and does not name them, .* has 3"):
         predict(checkpoint, photo_set)
 
 

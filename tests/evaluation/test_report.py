@@ -8,9 +8,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-import stubs
 from PIL import Image
-from rectangles import BOX, FAR, data_of, mixed, predictions_of, results_of
+from rectangles import BOX, FAR, data_of, mixed, predictions_of
 
 from fashionseg.data.coco import Category, read_coco, write_coco
 from fashionseg.evaluation import EvaluateOptions, evaluate, measure

@@ -73,7 +73,7 @@ def test_classes_the_data_has_not_are_left_out(photo_set):
 
 
 def test_category_the_model_does_not_know(photo_set):
-    with pytest.raises(DataError, match="stub.onnx does not know 'skirt'"):
+    with pytest.raises(DataError, match=r"stub\.onnx does not know 'skirt'"):
         run(edited(photo_set, lambda document: document["categories"].append({"id": 30, "name": "skirt"})))
 
 
