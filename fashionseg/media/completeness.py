@@ -33,6 +33,15 @@ def missing_end(path: str | Path, container: InputContainer, stream: VideoStream
         packets: how many packets of the stream there were.
         end: the tick at which the last of them ends, where that is known.
     """
+    try:
+        return _what_is_missing(path, container, stream, packets, end)
+    except OSError as error:
+        return f"it cannot be looked at again ({error.strerror})"
+
+
+def _what_is_missing(
+    path: str | Path, container: InputContainer, stream: VideoStream, packets: int, end: int | None
+) -> str:
     names = container.format.name.split(",")
     promised = len(stream.index_entries) if "mov" in names else stream.frames
     if "mov" in names and packets < promised:

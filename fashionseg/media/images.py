@@ -63,6 +63,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     try:
         with _open(io.BytesIO(data), path) as picture:
             _check_size(picture.size, path)
+            _check_strips(picture, path)
             picture.load()
             orientation = _orientation(picture)
             pixels = _bgr(picture, path)
@@ -192,6 +193,14 @@ def _check_size(size: tuple[int, int], path: str | Path) -> None:
         raise MediaError(
             f"{path} claims {width} x {height} pixels, over the limit of {MAX_PIXELS // 10**6} million; scale it down"
         )
+
+
+def _check_strips(picture: ImageFile.ImageFile, path: str | Path) -> None:
+    """Pillow leaves black what no strip of a TIFF covers."""
+    if picture.format == "TIFF":
+        covered = [max((tile.extents or (0, 0, 0, 0))[side] for tile in picture.tile) for side in (2, 3)]
+        if sorted(covered) < sorted(picture.size):
+            raise MediaError(f"{path} is damaged: it holds {covered[1]} of its {picture.size[1]} rows of pixels")
 
 
 def _bgr(picture: Image.Image, path: str | Path) -> NDArray[np.uint8]:

@@ -278,6 +278,16 @@ def test_the_largest_photos_pass_the_size_check(tmp_path):
         read_image(tmp_path / "a.png")
 
 
+def test_tiff_with_strips_missing_is_refused(tmp_path):
+    path = saved(picture(), tmp_path / "a.tif")
+    data = bytearray(path.read_bytes())
+    height = data.index(struct.pack("<HHII", 0x0101, 4, 1, HEIGHT)) + 8
+    data[height : height + 4] = struct.pack("<I", 3 * HEIGHT)
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=f"holds {HEIGHT} of its {3 * HEIGHT} rows"):
+        read_image(path)
+
+
 def test_one_pixel(tmp_path):
     for suffix in ("png", "jpg", "webp", "gif", "bmp", "tif"):
         path = saved(Image.new("RGB", (1, 1), (255, 255, 255)), tmp_path / f"a.{suffix}")
