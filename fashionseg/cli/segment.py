@@ -91,7 +91,7 @@ def segment(sources: tuple[str, ...], output: Path, dry_run: bool, quiet: bool, 
     if options.start is not None and options.end is not None and options.start >= options.end:
         raise click.BadParameter("--end must lie after --start")
     if dry_run:
-        print_plan(make_plan(sources, output), as_json=as_json)
+        print_plan(make_plan(sources, output, frames="frames" in options.save), as_json=as_json)
         return 0
     with choose_reporter(quiet=quiet, as_json=as_json) as reporter:
         if options.model is None:

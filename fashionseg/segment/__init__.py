@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "Plan", "Reporter", "SegmentOptions", "SilentReporter", "Summary", "make_plan", "segment"]
 
 
-def make_plan(arguments: Sequence[str | Path], root: Path) -> Plan:
+def make_plan(arguments: Sequence[str | Path], root: Path, *, frames: bool = False) -> Plan:
     """Find the photos and videos named by `arguments` and choose the names of their outputs.
+
+    Args:
+        arguments: photos, videos, folders, globs.
+        root: output folder.
+        frames: frames of videos are written too.
 
     Raises:
         OutputError: an output would overwrite a source.
@@ -41,7 +46,7 @@ def make_plan(arguments: Sequence[str | Path], root: Path) -> Plan:
     from fashionseg.media.sources import find_sources
 
     found = find_sources(arguments, exclude=root)
-    outputs = output_names(found.sources)
+    outputs = output_names(found.sources, frames=frames)
     taken = {os.path.realpath(source.path): source for source in found.sources}
     for name in outputs:
         source = taken.get(os.path.realpath(root / name))
@@ -76,7 +81,7 @@ def segment(
     began = time.perf_counter()
     check_device(options.device)
     reporter = reporter or SilentReporter()
-    plan = make_plan(arguments, root)
+    plan = make_plan(arguments, root, frames="frames" in options.save)
     for failure in plan.failures:
         reporter.failed(failure)
     if not plan.sources:
