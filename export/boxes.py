@@ -8,6 +8,7 @@ Shapes: B is any batch axis, k the number of boxes; boxes are x0 y0 x1 y1 in pix
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,11 @@ def threshold_at_most(value: float) -> float:
     rounded = torch.tensor(value, dtype=torch.float32)
     if rounded.item() > value:
         rounded = torch.nextafter(rounded, torch.tensor(-math.inf))
-    return rounded.item()
+    return float(rounded)
 
 
 class Pairs:
-    """Boxes taken apart for comparing all with all: coordinates and areas as columns [B, k, 1] and as rows [B, 1, k]."""
+    """Boxes taken apart to compare all with all: coordinates and areas as columns [B, k, 1] and as rows [B, 1, k]."""
 
     def __init__(self, boxes: Tensor, labels: Tensor | None) -> None:
         x0, y0, x1, y1 = boxes.split(1, -1)
@@ -153,7 +154,7 @@ def _spans(start: int, stop: int, longest: int) -> Iterator[tuple[int, int]]:
     """`start` .. `stop` in as few parts of nearly equal length as possible, none longer than `longest`."""
     parts = -(-(stop - start) // longest)
     borders = [start + (stop - start) * part // parts for part in range(parts + 1)]
-    return zip(borders[:-1], borders[1:], strict=True)
+    return itertools.pairwise(borders)
 
 
 def _later(count: int) -> Tensor:

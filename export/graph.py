@@ -176,10 +176,11 @@ class Detector(nn.Module):
         self.class_boxes = predictor.bbox_pred.out_features // 4
         self.weights = tuple(predictor.box2box_transform.weights)
         self.scale_clamp = float(predictor.box2box_transform.scale_clamp)
-        self.score_threshold = float(predictor.test_score_thresh)
+        # A named constant of the graph: `parity.py` opens it where pictures yield too little to compare.
+        self.register_buffer("score_threshold", torch.tensor([float(predictor.test_score_thresh)]), False)
         self.nms_threshold = float(predictor.test_nms_thresh)
         self.proposals = proposals
-        self.candidates = min(MAX_CANDIDATES, proposals * self.classes)
+        self.candidates = min(max(MAX_CANDIDATES, max_detections), proposals * self.classes)
         self.limit = min(max_detections, self.candidates)
 
     def forward(
@@ -199,7 +200,7 @@ class Detector(nn.Module):
             complete float32 [N], 1.0 where the answer is exact.
         """
         places = self.pooler.places(canvas, proposals, present)
-        order = reading_order(places)
+        order = reading_order(places, self.proposals)
         proposals, present = rows_at(proposals, order), rows_at(present, order)
         logits, deltas = self.predictor(self.head(self.pooler(canvas, rows_at(places, order), batch)))
         probabilities = logits.sigmoid() if self.sigmoid else logits.softmax(-1)

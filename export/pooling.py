@@ -143,10 +143,12 @@ class PyramidPooler(torch.nn.Module):
         return roi_align(canvas.features, reshape(places, (-1, 4)), rows, self.size, self.ratio)
 
 
-def reading_order(places: Tensor) -> Tensor:
+def reading_order(places: Tensor, count: int) -> Tensor:
     """Indices int64 [N, k] that sort boxes of a canvas, float32 [N, k, 4], by stripes, and by x inside a stripe.
+
+    `count` is k as a number.
 
     Neighbours read the same rows of the features: in this order RoIAlign takes a fifth less time on a CPU.
     """
     key = torch.floor(places[..., 1] / STRIPE) * WIDEST + places[..., 0]
-    return key.topk(key.shape[1], 1).indices
+    return key.topk(count, 1).indices

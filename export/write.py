@@ -7,12 +7,15 @@ rules of the graph are in `rules.py`, its answers are compared in `parity.py`.
 from __future__ import annotations
 
 import io
-import warnings
 from typing import TYPE_CHECKING
 
+from fashionseg.errors import ExportError
+from fashionseg.export.tidy import tidy
 from fashionseg.model import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnx
     from torch import nn
 
@@ -43,8 +46,7 @@ def trace(network: nn.Module) -> onnx.ModelProto:
     sizes = torch.tensor(TRACE_SIZES, dtype=torch.int32)
     adapter = TracingAdapter(network.eval(), (images, sizes))
     buffer = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces its newer exporter, which writes another graph
+    with torch.no_grad():
         torch.onnx.export(
             adapter,
             adapter.flattened_inputs,
@@ -57,7 +59,9 @@ def trace(network: nn.Module) -> onnx.ModelProto:
             do_constant_folding=True,
             dynamo=False,
         )
-    return onnx.load_from_string(buffer.getvalue())
+    model = onnx.load_from_string(buffer.getvalue())
+    tidy(model)
+    return model
 
 
 def _dynamic_axes() -> dict[str, dict[int, str]]:
@@ -92,17 +96,23 @@ def store_weights_as_float16(model: onnx.ModelProto) -> None:
     graph.node.extend(nodes)
 
 
-def round_weights(network: nn.Module) -> None:
+def round_weights(network: nn.Module, where: Path) -> None:
     """Round weights of two and more axes to float16 in place; vectors (biases, statistics) stay as they are.
 
     Running variances underflow in float16, and vectors are a thousandth of the file.
+
+    Raises:
+        ExportError: a weight is too large for float16; `where` is the checkpoint.
     """
     import torch
 
     with torch.no_grad():
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
             if parameter.dim() >= 2:
-                parameter.copy_(parameter.half().float())
+                rounded = parameter.half().float()
+                if not bool(torch.isfinite(rounded).all()):
+                    raise ExportError(f"{where} has weights too large for float16 ({name}): use --weights fp32")
+                parameter.copy_(rounded)
 
 
 def set_metadata(model: onnx.ModelProto, spec: ModelSpec) -> None:
