@@ -3,8 +3,9 @@
 Knows backends and the rules by which pictures share a batch. Knows nothing about files, drawing or output.
 
 Which pictures share a batch depends on the input alone, never on timing: pictures are batched only within a block
-(a part of a video, a window of photos) and only with those of the same padded size. So the same input gives the same
-bytes, run after run, and a picture alone in its block gives the same detections as in a batch up to rounding.
+(a part of a video, a window of photos), only with those of the same padded size, and no more are held back than fit
+into memory. So the same input gives the same bytes, run after run, and a picture alone in its block gives the same
+detections as in a batch up to rounding.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 WINDOW_BATCHES = 8
 """Photos are looked ahead by this many batches to find some of the same padded size."""
+
+MAX_HELD_BYTES = 2**30
+"""Pixels of decoded pictures that may wait for a full batch; then smaller batches are run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,8 @@ def infer(
 ) -> Iterator[Any]:
     """Run the model over `Prepared` items in batches; yields `Inferred` items in the order of input.
 
-    Items that are not `Prepared` are handed through at their place. At most one block is held at a time, besides what a
-    batch needs.
+    Items that are not `Prepared` are handed through at their place. At most one block is held at a time, and of it no
+    more than `MAX_HELD_BYTES`, but for the last picture.
 
     Args:
         items: `Prepared` and others, in order.
@@ -103,6 +107,7 @@ class _Batcher:
         self._batch = batch
         self._note = note
         self._order: deque[_Pending] = deque()
+        self._held = 0
         self._groups: dict[tuple[int, int], list[_Pending]] = {}
         self._block: Hashable = None
 
@@ -121,11 +126,14 @@ class _Batcher:
                 self._block = item.block
             place = _Pending(item, ready=False)
             self._order.append(place)
+            self._held += item.frame.image.nbytes
             height, width = item.resized.shape[:2]
             group = self._groups.setdefault(padded_size((height, width), self._backend.spec.size_divisor), [])
             group.append(place)
             if len(group) >= self._batch:
                 self._infer(group)
+            if self._held >= MAX_HELD_BYTES:
+                self._flush()
         yield from self._finished()
 
     def _flush(self) -> None:
@@ -135,7 +143,10 @@ class _Batcher:
 
     def _finished(self) -> Iterator[Any]:
         while self._order and self._order[0].ready:
-            yield self._order.popleft().item
+            item = self._order.popleft().item
+            if isinstance(item, Inferred):
+                self._held -= item.frame.image.nbytes
+            yield item
 
     def _infer(self, group: list[_Pending]) -> None:
         while group:

@@ -9,8 +9,9 @@ function in several threads and keeps the order. The last iterator is consumed b
         for item in pipeline.stage("infer", infer(prepared)):
             ...
 
-What holds: memory is bounded by the channels; order is kept; an exception in any stage is raised in the consumer;
-leaving the `with` block, for whatever reason, ends every thread. It knows nothing about pictures or models.
+What holds: memory is bounded by the channels, and by a `Budget` where items differ in size; order is kept; an
+exception in any stage is raised in the consumer; leaving the `with` block, for whatever reason, ends every thread. It
+knows nothing about pictures or models.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+PATIENCE_SECONDS = 1.0
+"""How long a pipeline that is left by Ctrl-C waits for threads that are busy in native code."""
 
 
 class ChannelClosed(Exception):
@@ -97,6 +102,46 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
 
+class Budget:
+    """Bounds what all items between two points of a pipeline weigh together.
+
+    `take` waits until less than the limit is in use, then takes any amount: at most one item goes over the limit, and
+    an item larger than the limit passes when it is its turn. What takes must be the first stage, in order; a stage that
+    holds items back must hold less than the limit.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def take(self, amount: int) -> None:
+        """Wait for room and use `amount` of it.
+
+        Raises:
+            ChannelClosed: the pipeline is at its end.
+        """
+        with self._changed:
+            while self._used >= self._limit and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                raise ChannelClosed
+            self._used += amount
+
+    def give_back(self, amount: int) -> None:
+        """The item that took `amount` is gone."""
+        with self._changed:
+            self._used -= amount
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wake whoever waits, and let nobody in any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 @dataclass(slots=True)
 class StageClock:
     """How long a stage worked and waited, in seconds of wall time, summed over its threads.
@@ -125,7 +170,7 @@ class Pipeline:
 
     def __init__(self, capacity: int = 4) -> None:
         self._capacity = capacity
-        self._channels: list[Channel[Any]] = []
+        self._doors: list[Channel[Any] | Budget] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self.clocks: list[StageClock] = []
@@ -133,11 +178,21 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        for channel in self._channels:
-            channel.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for door in self._doors:
+            door.close()
+        impatient = kind is not None and issubclass(kind, KeyboardInterrupt)
+        until = time.monotonic() + PATIENCE_SECONDS
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()) if impatient else None)
+
+    def budget(self, limit: int) -> Budget:
+        """A `Budget` that lets go whoever waits for it when the pipeline ends."""
+        budget = Budget(limit)
+        self._doors.append(budget)
+        return budget
 
     def stage(self, name: str, items: Iterable[T], capacity: int | None = None) -> Iterator[T]:
         """Run the iteration over `items` in a thread of its own; the result yields the same items.
@@ -195,7 +250,7 @@ class Pipeline:
 
     def _channel(self, capacity: int | None) -> Channel[Any]:
         channel: Channel[Any] = Channel(capacity or self._capacity)
-        self._channels.append(channel)
+        self._doors.append(channel)
         return channel
 
     def _start(

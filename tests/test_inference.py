@@ -42,6 +42,25 @@ def test_batches_do_not_exceed_the_limit():
     assert [shape[0] for shape in backend.batches] == [4, 4, 2]
 
 
+def test_pictures_that_wait_for_a_batch_are_bounded_by_memory(monkeypatch):
+    small, large = stubs.picture((80, 64)), stubs.picture((800, 640))
+    monkeypatch.setattr("fashionseg.inference.MAX_HELD_BYTES", 2 * large.nbytes)
+    backend = stubs.StubBackend(stubs.spec())
+    made = []
+
+    def watched():
+        for item in prepared([small, large, large, large, small, small, small]):
+            made.append(item.tag)
+            yield item
+
+    found = []
+    for item in infer(watched(), backend, batch=100):
+        found.append((item.tag, len(made)))
+    assert [shape[0] for shape in backend.batches] == [3, 4]
+    assert [tag for tag, _ in found] == list(range(7))
+    assert found[0] == (0, 3), "the first batch left when two large pictures were held"
+
+
 def test_other_items_pass_at_their_place():
     items = [*prepared([stubs.picture(seed=0)]), "mark", *prepared([stubs.picture(seed=1)])]
     kinds = [type(item).__name__ for item in infer(iter(items), stubs.StubBackend(stubs.spec()), batch=2)]

@@ -126,3 +126,57 @@ def test_a_closed_channel_refuses_both_sides():
 
 def _our_threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("fashionseg-")]
+
+
+def test_a_budget_bounds_what_is_under_way():
+    weights = [3, 5, 40, 1, 1, 1, 12, 9, 2, 30]
+    most, used = [0], [0]
+
+    def produce(budget):
+        for weight in weights:
+            budget.take(weight)
+            used[0] += weight
+            most[0] = max(most[0], used[0])
+            yield weight
+
+    with Pipeline() as pipeline:
+        budget = pipeline.budget(10)
+        seen = []
+        for weight in pipeline.map("work", lambda n: n, pipeline.stage("produce", produce(budget)), workers=3):
+            time.sleep(0.002)
+            seen.append(weight)
+            used[0] -= weight
+            budget.give_back(weight)
+    assert seen == weights, "also what is larger than the budget passes"
+    assert most[0] < 10 + max(weights), most
+
+
+def test_whoever_waits_for_a_budget_is_let_go_at_the_end():
+    with pytest.raises(ValueError, match="consumer"), Pipeline() as pipeline:
+        budget = pipeline.budget(1)
+
+        def produce():
+            while True:
+                budget.take(1)
+                yield 1
+
+        for _ in pipeline.stage("produce", produce()):
+            raise ValueError("consumer")
+    assert not _our_threads()
+
+
+def test_ctrl_c_does_not_wait_for_native_code():
+    began = time.monotonic()
+    release = threading.Event()
+
+    def busy(n):
+        release.wait(30)
+        return n
+
+    with pytest.raises(KeyboardInterrupt), Pipeline() as pipeline:
+        pipeline.map("busy", busy, pipeline.stage("produce", iter(range(9))), workers=3)
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 10
+    release.set()
+    while _our_threads():
+        time.sleep(0.01)
