@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fashionseg.cli.options import PATH, defaults_option, device_option, json_option, quiet_option, threads_option
+from fashionseg.cli.options import (
+    PATH,
+    NamesType,
+    defaults_option,
+    device_option,
+    json_option,
+    quiet_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from fashionseg.evaluation.gate import Requirement
     from fashionseg.evaluation.result import Evaluation
     from fashionseg.evaluation.run import Reporter
+    from fashionseg.export.classes import Classes
 
 
 class RequirementType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no arguments yet
@@ -33,6 +42,17 @@ class RequirementType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 h
             return parse_requirement(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _classes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> Classes | None:
+    from fashionseg.export.classes import parse_classes
+
+    if not value:
+        return None
+    try:
+        return parse_classes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
 
 
 @click.command(short_help="Measure a model or predictions against a COCO data set.")
@@ -59,7 +79,17 @@ class RequirementType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 h
     "where it is broken. May be given several times.",
 )
 @click.option(
-    "--config", type=PATH, metavar="FILE", help="Detectron2 config of a checkpoint. Default: config.yaml beside it."
+    "--config-file",
+    "config",
+    metavar="FILE|NAME",
+    help="Detectron2 config of a checkpoint, a file or a name of its model zoo. Default: config.yaml beside it.",
+)
+@click.option(
+    "--classes",
+    type=NamesType(),
+    callback=_classes,
+    metavar="NAME,...",
+    help="Names of a checkpoint's classes. Default: what its files say.",
 )
 @click.option("--trust", is_flag=True, help="Load a checkpoint that holds more than weights: it may run code.")
 @device_option

@@ -6,13 +6,12 @@ The same resizing, the same network, the same pasting of masks as Detectron2's `
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.errors import DataError, MissingExtraError, ModelError
+from fashionseg.errors import DeviceError, MissingExtraError, ModelError
 from fashionseg.evaluation.classes import categories_of
 from fashionseg.evaluation.collect import PhotoPredictions, collect
 from fashionseg.evaluation.latency import StageSeconds, latencies, timed
@@ -30,78 +29,63 @@ if TYPE_CHECKING:
 
     from fashionseg.data.coco import CocoData
     from fashionseg.data.records import Image
-
-CONFIG_NAME = "config.yaml"
+    from fashionseg.export.checkpoint import Checkpoint
+    from fashionseg.export.classes import Classes
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A Detectron2 model in evaluation mode.
+    """A checkpoint on a device.
 
     Attributes:
-        network: Detectron2's `GeneralizedRCNN`.
-        cfg: its config.
-        class_names: of each contiguous class index.
-        path: the checkpoint.
+        checkpoint: its model is on the device, in evaluation mode.
         description: what runs it, in words.
     """
 
-    network: Any
-    cfg: Any
-    class_names: tuple[str, ...]
-    path: Path
+    checkpoint: Checkpoint
     description: str
 
 
 def open_detector(
     path: Path,
-    config: Path | None,
-    data: CocoData,
+    config: str | None = None,
     *,
+    classes: Classes | None = None,
     device: str = "auto",
     threads: int | None = None,
     trust: bool = False,
 ) -> Detector:
-    """Load a checkpoint.
+    """Load a checkpoint onto a device.
 
     Args:
         path: a `.pth` or `.pkl` file.
-        config: its Detectron2 config; None for `config.yaml` beside it.
-        data: whose categories, in order of id, are the classes where the checkpoint does not say.
+        config: its Detectron2 config, a file or a name of the model zoo; None for `config.yaml` beside it.
+        classes: what its classes are, where the files do not say.
         device: "auto", "cpu", "cuda" or "cuda:i".
         threads: of the CPU; None leaves torch's choice.
-        trust: load a pickle that could run code.
+        trust: read pickles and YAML that could run code.
 
     Raises:
+        ModelError: no such checkpoint.
         MissingExtraError: Detectron2 is not installed.
-        ModelError: no config, weights that do not fit it, or a config without masks.
-        DataError: the number of classes is not that of `data`, and nothing says which they are.
+        ExportError: config and weights are damaged, do not fit, or are not a Mask R-CNN.
+        DeviceError: the device is not there, or is TensorRT.
     """
     if not path.is_file():
         raise ModelError(f"checkpoint not found: {path}")
     try:
         import detectron2  # noqa: F401
+        import torch
     except ImportError as error:
         raise MissingExtraError("Detectron2", "train") from error
-    from fashionseg.training.checkpoints import read_checkpoint
+    from fashionseg.export.checkpoint import open_checkpoint
 
-    cfg = _config(config or path.with_name(CONFIG_NAME), path, device)
-    network = _network(cfg, path, trust)
-    names = _class_names(read_checkpoint(path) if path.suffix != ".pkl" and not trust else {}, path)
-    number = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    if names is None and number != len(data.categories):
-        raise DataError(
-            f"{path} has {number} classes and does not name them, {data.where()} has {len(data.categories)}: "
-            "evaluate it on data of its own classes"
-        )
-    names = names or data.class_names
-    if len(names) != number:
-        raise ModelError(f"{path} names {len(names)} classes but its config has {number}")
-    import torch
-
+    chosen = _device(device, path)
+    checkpoint = open_checkpoint(path, config, classes=classes, trust=trust)
+    checkpoint.model.to(chosen)
     if threads:
         torch.set_num_threads(threads)
-    return Detector(network, cfg, tuple(names), path, f"Detectron2, torch {torch.__version__}, {cfg.MODEL.DEVICE}")
+    return Detector(checkpoint, f"Detectron2, torch {torch.__version__}, {chosen}")
 
 
 def run_detector(
@@ -116,8 +100,9 @@ def run_detector(
     import torch
     from detectron2.data import transforms
 
-    categories = categories_of(detector.class_names, data, str(detector.path))
-    rule = detector.cfg.INPUT
+    checkpoint = detector.checkpoint
+    categories = categories_of(checkpoint.classes.names, data, str(checkpoint.path))
+    rule = checkpoint.config.INPUT
     resize = transforms.ResizeShortestEdge([rule.MIN_SIZE_TEST] * 2, rule.MAX_SIZE_TEST)
     found: list[PhotoPredictions] = []
     seconds: list[StageSeconds] = []
@@ -127,14 +112,14 @@ def run_detector(
             with timed(one, "read"):
                 pixels = read_image(path)
             check_size(pixels, image, path, data)
-            found.append(_predict(detector, pixels, image, resize, categories, one))
+            found.append(_predict(checkpoint, pixels, image, resize, categories, one))
             seconds.append(one)
             advance()
-    return ModelRun(collect(found, str(detector.path)), latencies(seconds), 0, detector.description)
+    return ModelRun(collect(found, str(checkpoint.path)), latencies(seconds), 0, detector.description)
 
 
 def _predict(
-    detector: Detector,
+    checkpoint: Checkpoint,
     pixels: NDArray[np.uint8],
     image: Image,
     resize: Any,
@@ -144,13 +129,13 @@ def _predict(
     import torch
 
     with timed(seconds, "resize"):
-        bgr = pixels if detector.cfg.INPUT.FORMAT == "BGR" else pixels[:, :, ::-1]
-        resized = resize.get_transform(bgr).apply_image(bgr)
+        ordered = pixels if checkpoint.config.INPUT.FORMAT == "BGR" else pixels[:, :, ::-1]
+        resized = resize.get_transform(ordered).apply_image(ordered)
         tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)).astype(np.float32))
-    with timed(seconds, "model"):  # with pasting: Detectron2 does both in one call
+    with timed(seconds, "model"):  # pasting too: Detectron2 does both in one call
         height, width = image.size_hw
-        output = detector.network([{"image": tensor, "height": height, "width": width}])[0]["instances"]
-        instances = output.to("cpu")
+        output = checkpoint.model([{"image": tensor, "height": height, "width": width}])[0]
+        instances = output["instances"].to("cpu")
     with timed(seconds, "masks"):
         labels = instances.pred_classes.tolist()
         kept = np.array([i for i, label in enumerate(labels) if categories[label] is not None], np.intp)
@@ -166,53 +151,18 @@ def _predict(
     )
 
 
-def _config(path: Path, checkpoint: Path, device: str) -> Any:
+def _device(device: str, path: Path) -> str:
+    """torch's name of a device.
+
+    Raises:
+        DeviceError: it is not there, or is TensorRT.
+    """
     import torch
-    from detectron2.config import get_cfg
-    from yaml import YAMLError  # type: ignore[import-untyped]
 
-    if not path.is_file():
-        raise ModelError(f"{checkpoint} has no config: there is no {path}; name it with --config")
-    cfg = get_cfg()
-    try:
-        cfg.merge_from_file(str(path))
-    except (KeyError, ValueError, AssertionError, TypeError, OSError, YAMLError) as error:
-        raise ModelError(f"{path} is not a Detectron2 config: {str(error).splitlines()[0]}") from error
-    if not cfg.MODEL.MASK_ON:
-        raise ModelError(f"{path} is the config of a model without masks; fashionseg measures Mask R-CNN")
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if chosen.startswith("trt"):
-        raise ModelError(f"{checkpoint} is a checkpoint: TensorRT runs model files; export it, or use --device cuda")
-    cfg.MODEL.DEVICE = chosen
-    return cfg
-
-
-def _network(cfg: Any, path: Path, trust: bool) -> Any:
-    """Build the network of the config, and load weights that must fit it."""
-    from detectron2.modeling import build_model
-
-    from fashionseg.training.checkpoints import SafeCheckpointer
-
-    network = build_model(cfg).eval()
-    checkpointer = SafeCheckpointer(network, path.parent, trust=trust)
-    wrong = checkpointer._load_model(checkpointer._load_file(str(path)))
-    if wrong.missing_keys or wrong.incorrect_shapes:
-        name = (wrong.missing_keys or [wrong.incorrect_shapes[0][0]])[0]
-        raise ModelError(f"{path} does not fit its config: {name} is missing or of another shape")
-    return network
-
-
-def _class_names(checkpoint: dict[str, Any], path: Path) -> tuple[str, ...] | None:
-    """Class names from the checkpoint or from `metadata.json` beside it; None where neither says."""
-    names = checkpoint.get("class_names")
-    beside = path.with_name("metadata.json")
-    if names is None and beside.is_file():
-        try:
-            names = json.loads(beside.read_bytes()).get("class_names")
-        except (ValueError, AttributeError, OSError) as error:
-            raise ModelError(f"{beside} is damaged: {error}") from error
-    if names is None:
-        return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"{path} has damaged class names")
-    return tuple(names)
+    if device.startswith("trt"):
+        raise DeviceError(f"{path} is a checkpoint, and TensorRT runs model files: export it, or use --device cuda")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device {device} was asked for, but torch sees {torch.cuda.device_count()} GPUs here")
+    return device

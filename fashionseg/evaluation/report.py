@@ -7,6 +7,7 @@ forbids itself to load anything, and every name in it is escaped.
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def report_html(evaluation: Evaluation) -> str:
         _coco(metrics),
         _latency(evaluation),
     ]
-    title = evaluation.subject.name or evaluation.subject.path
+    title = evaluation.subject.name or Path(evaluation.subject.path).name
     return Template(_resource("report.html")).substitute(
         title=escape(title),
         style=_resource("report.css"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fashionseg.evaluation.gate import Requirement
     from fashionseg.evaluation.latency import StageLatency
     from fashionseg.evaluation.predictions import Predictions
+    from fashionseg.export.classes import Classes
 
 CHECKPOINT_SUFFIXES = (".pth", ".pkl", ".pt")
 DEFAULT_MODEL = "default"
@@ -69,7 +70,8 @@ class EvaluateOptions:
         data: COCO annotation file.
         images: folder of its photos; None to look beside it.
         output: folder for report, plots, metrics and predictions; None to write nothing.
-        config: Detectron2 config of a checkpoint; None for the one beside it.
+        config: Detectron2 config of a checkpoint, a file or a name of the model zoo; None for the one beside it.
+        classes: of a checkpoint whose files do not name them.
         device: see `fashionseg.backends.registry.parse_device`.
         threads: of the CPU for the model; None for all cores.
         compare: an earlier `metrics.json`.
@@ -81,7 +83,8 @@ class EvaluateOptions:
     data: Path
     images: Path | None = None
     output: Path | None = None
-    config: Path | None = None
+    config: str | None = None
+    classes: Classes | None = None
     device: str = "auto"
     threads: int | None = None
     compare: Path | None = None
@@ -195,13 +198,18 @@ def _from_checkpoint(options: EvaluateOptions, data: CocoData, photos: list[Path
     from fashionseg.evaluation.reference import open_detector, run_detector
 
     detector = open_detector(
-        options.model, options.config, data, device=options.device, threads=options.threads, trust=options.trust
+        options.model,
+        options.config,
+        classes=options.classes,
+        device=options.device,
+        threads=options.threads,
+        trust=options.trust,
     )
     reporter.note(detector.description)
     reporter.begin(len(photos))
     run = run_detector(detector, data, photos, reporter.advance)
-    subject = Subject("checkpoint", str(options.model), _sha256(options.model), "", run.device)
-    warnings = tuple(_unused_classes(detector.class_names, data, str(options.model)))
+    subject = Subject("checkpoint", str(options.model), detector.checkpoint.sha256, "", run.device)
+    warnings = tuple(_unused_classes(detector.checkpoint.classes.names, data, str(options.model)))
     return _Found(subject, run.predictions, tuple(photos), run.latencies, warnings)
 
 

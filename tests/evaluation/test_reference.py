@@ -1,13 +1,11 @@
 """A checkpoint: Detectron2's own inference, and the same AP from the model file made of it."""
 
-import json
-
 import numpy as np
 import pytest
 import stubs
 
 from fashionseg.data.coco import read_coco
-from fashionseg.errors import DataError, ModelError
+from fashionseg.errors import DeviceError, ExportError, ModelError
 from fashionseg.evaluation.photos import photo_paths
 
 pytestmark = pytest.mark.detectron2
@@ -37,9 +35,11 @@ def checkpoint(tmp_path_factory):
 
 def predict(checkpoint, photo_set, **options):
     from fashionseg.evaluation.reference import open_detector, run_detector
+    from fashionseg.export.classes import Classes
 
     data = read_coco(photo_set)
-    detector = open_detector(checkpoint, None, data, device="cpu", **options)
+    options = {"classes": Classes(data.class_names, data.category_ids)} | options
+    detector = open_detector(checkpoint, **{"device": "cpu", **options})
     return data, run_detector(detector, data, photo_paths(data))
 
 
@@ -76,23 +76,27 @@ def test_class_names_come_from_the_checkpoint(checkpoint, photo_set):
     named = checkpoint.with_name("named.pth")
     torch.save({**content, "class_names": ["shirt", "trousers"]}, named)
     _, plain = predict(checkpoint, photo_set)
-    _, swapped = predict(named, photo_set)
+    _, swapped = predict(named, photo_set, classes=None)
     other = {10: 20, 20: 10}
     assert [other[i] for i in plain.predictions.category_ids.tolist()] == swapped.predictions.category_ids.tolist()
 
 
+def test_nobody_names_the_classes(checkpoint, photo_set):
+    with pytest.raises(ExportError, match=r"names? the 2 classes of .*--classes"):
+        predict(checkpoint, photo_set, classes=None)
+
+
 def test_another_number_of_classes(checkpoint, photo_set):
-    document = json.loads(photo_set.read_text())
-    document["categories"].append({"id": 30, "name": "shorts"})
-    photo_set.write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"has 2 classes and does not name them, .* has 3"):
-        predict(checkpoint, photo_set)
+    from fashionseg.export.classes import Classes
+
+    with pytest.raises(ExportError, match=r"names 3 classes .* has 2"):
+        predict(checkpoint, photo_set, classes=Classes(("shirt", "trousers", "shorts"), (1, 2, 3)))
 
 
 def test_no_config(checkpoint, photo_set, tmp_path):
     alone = tmp_path / "alone.pth"
     alone.write_bytes(checkpoint.read_bytes())
-    with pytest.raises(ModelError, match=r"has no config: there is no .*config\.yaml; name it with --config"):
+    with pytest.raises(ExportError, match=r"no config\.yaml beside .* --config-file"):
         predict(alone, photo_set)
 
 
@@ -103,8 +107,14 @@ def test_weights_of_another_model(checkpoint, photo_set):
     del content["roi_heads.mask_head.predictor.weight"]
     path = checkpoint.with_name("other.pth")
     torch.save({"model": content}, path)
-    with pytest.raises(ModelError, match=r"does not fit its config: roi_heads\.mask_head\.predictor\.weight"):
+    with pytest.raises(ExportError, match=r"no weights for roi_heads\.mask_head\.predictor\.weight"):
         predict(path, photo_set)
+
+
+@pytest.mark.parametrize("device", ["trt", "cuda:99"])
+def test_device_that_cannot_run_it(checkpoint, photo_set, device):
+    with pytest.raises(DeviceError):
+        predict(checkpoint, photo_set, device=device)
 
 
 def test_not_there(photo_set, tmp_path):
@@ -129,7 +139,7 @@ def test_embedded_model_and_its_checkpoint_have_the_same_ap(real_data):
     photos = photo_paths(data)
     with open_backend(read_model(), "cpu") as backend:
         exported = run_model(backend, data, photos, "default.onnx").predictions
-    detector = open_detector(weights, weights.with_suffix(".yaml"), data, device="cpu")
+    detector = open_detector(weights, str(weights.with_suffix(".yaml")), device="cpu")
     reference = run_detector(detector, data, photos).predictions
     ours, theirs = (measure(data, one, with_intervals=False)[0].flat() for one in (exported, reference))
     apart = {name: abs(ours[name] - theirs[name]) for name in ("bbox/AP", "segm/AP", "bbox/AP50", "segm/AP50")}
