@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fashionseg.data.synth import props
+from fashionseg.data.synth import paint2d, places, props
 from fashionseg.data.synth.cloth import linear
 from fashionseg.data.synth.noise import fractal, speckle
 
@@ -64,14 +64,14 @@ def _lens_blur(image: Floats, radius: float) -> Floats:
 def _street(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: float) -> Floats:
     image = np.zeros((*size_hw, 3), np.float32)
     if rng.random() < 0.75:
-        props.facade(image, rng, ground_top)
+        places.facade(image, rng, ground_top)
     else:
-        props.sky(image, rng, ground_top)
-        props.skyline(image, rng, ground_top)
-    props.ground(image, rng, ground_top, str(rng.choice(["asphalt", "paving", "cobbles"])))
+        places.sky(image, rng, ground_top)
+        places.skyline(image, rng, ground_top)
+    places.ground(image, rng, ground_top, str(rng.choice(["asphalt", "paving", "cobbles"])))
     if rng.random() < 0.6:
         kerb = ground_top + (size_hw[0] - ground_top) * float(rng.uniform(0.05, 0.35))
-        props.kerb(image, rng, kerb)
+        places.kerb(image, rng, kerb)
     for _ in range(int(rng.integers(0, 3))):
         props.car(image, rng, ground_top)
     for _ in range(int(rng.integers(0, 3))):
@@ -82,9 +82,9 @@ def _street(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: floa
 
 def _park(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: float) -> Floats:
     image = np.zeros((*size_hw, 3), np.float32)
-    props.sky(image, rng, ground_top)
-    props.hedge(image, rng, ground_top)
-    props.ground(image, rng, ground_top, str(rng.choice(["grass", "grass", "gravel"])))
+    places.sky(image, rng, ground_top)
+    places.hedge(image, rng, ground_top)
+    places.ground(image, rng, ground_top, str(rng.choice(["grass", "grass", "gravel"])))
     for _ in range(int(rng.integers(2, 7))):
         props.tree(image, rng, ground_top)
     _scatter(image, rng, ground_top, (props.bench, props.post, props.box, props.umbrella), 3)
@@ -93,28 +93,28 @@ def _park(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: float)
 
 def _wall(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: float) -> Floats:
     image = np.zeros((*size_hw, 3), np.float32)
-    props.wall(image, rng, ground_top, str(rng.choice(["brick", "plaster", "concrete", "shutter", "graffiti"])))
-    props.ground(image, rng, ground_top, str(rng.choice(["asphalt", "paving", "cobbles"])))
+    places.wall(image, rng, ground_top, str(rng.choice(["brick", "plaster", "concrete", "shutter", "graffiti"])))
+    places.ground(image, rng, ground_top, str(rng.choice(["asphalt", "paving", "cobbles"])))
     _scatter(image, rng, ground_top, (props.box, props.post, props.bench, props.cone, props.pot), 3)
     return image
 
 
 def _room(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: float) -> Floats:
     image = np.zeros((*size_hw, 3), np.float32)
-    props.wall(image, rng, ground_top, "plaster")
+    places.wall(image, rng, ground_top, "plaster")
     if rng.random() < 0.5:
-        props.window(image, rng, ground_top)
-    props.ground(image, rng, ground_top, "boards")
+        places.window(image, rng, ground_top)
+    places.ground(image, rng, ground_top, "boards")
     for _ in range(int(rng.integers(1, 4))):
-        props.curtain(image, rng, ground_top)
+        places.curtain(image, rng, ground_top)
     _scatter(image, rng, ground_top, (props.box, props.shelf, props.pot, props.bag, props.chair, props.lamp), 5)
     return image
 
 
 def _shop(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: float) -> Floats:
     image = np.zeros((*size_hw, 3), np.float32)
-    props.wall(image, rng, ground_top, "plaster")
-    props.ground(image, rng, ground_top, str(rng.choice(["boards", "paving"])))
+    places.wall(image, rng, ground_top, "plaster")
+    places.ground(image, rng, ground_top, str(rng.choice(["boards", "paving"])))
     for _ in range(int(rng.integers(2, 5))):
         props.shelf(image, rng, ground_top)
     _scatter(image, rng, ground_top, (props.box, props.bag, props.pot, props.lamp, props.chair), 5)
@@ -135,8 +135,8 @@ def _clutter(rng: np.random.Generator, size_hw: tuple[int, int], ground_top: flo
     for channel in range(3):
         image[..., channel] = light * (1 + 0.15 * fractal(rng, size_hw, 3, 2))
     for _ in range(int(rng.integers(10, 40))):
-        props.blob(image, rng)
-    props.ground(image, rng, ground_top, str(rng.choice(["asphalt", "grass", "boards"])))
+        paint2d.blob(image, rng)
+    places.ground(image, rng, ground_top, str(rng.choice(["asphalt", "grass", "boards"])))
     return image * speckle(rng, size_hw, 0.06)[..., None]
 
 

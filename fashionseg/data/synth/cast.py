@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from fashionseg.data.synth.body import Body
 from fashionseg.data.synth.cloth import Cloth, linear, random_cloth
-from fashionseg.data.synth.figure import Person
 from fashionseg.data.synth.head import HAIRS, SKINS, Look, random_look
+from fashionseg.data.synth.sitter import Person
 from fashionseg.data.synth.wardrobe import (
     LONG_SHIRT,
     SHORT_SHIRT,

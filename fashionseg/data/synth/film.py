@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fashionseg.data.synth import props
+from fashionseg.data.synth import places, props
 from fashionseg.data.synth.body import Arm, Leg, Pose
 from fashionseg.data.synth.canvas import Canvas, Light
 from fashionseg.data.synth.cast import cast
-from fashionseg.data.synth.figure import Person, draw_figure
+from fashionseg.data.synth.figure import draw_figure
 from fashionseg.data.synth.people import walking_pose
 from fashionseg.data.synth.scene import Scene, instances_of, to_srgb
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fashionseg.data.synth.arrays import Floats
+    from fashionseg.data.synth.sitter import Person
 
 
 SIZE_HW = (360, 640)
@@ -106,10 +107,10 @@ def draw_video_frames(seed: int = 0, frames: int | None = None) -> Iterator[Scen
 def _street(rng: np.random.Generator) -> Floats:
     size = (SIZE_HW[0], SIZE_HW[1] + 2 * OVERSCAN)
     image = np.zeros((*size, 3), np.float32)
-    props.sky(image, rng, GROUND_TOP)
-    props.facade(image, rng, GROUND_TOP)
-    props.ground(image, rng, GROUND_TOP, "paving")
-    props.kerb(image, rng, GROUND_TOP + 6)
+    places.sky(image, rng, GROUND_TOP)
+    places.facade(image, rng, GROUND_TOP)
+    places.ground(image, rng, GROUND_TOP, "paving")
+    places.kerb(image, rng, GROUND_TOP + 6)
     props.car(image, rng, GROUND_TOP + 2)
     props.tree(image, rng, GROUND_TOP)
     props.post(image, rng, GROUND_TOP)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashionseg.data.synth.body import Arm, Body, Leg, Pose
-from fashionseg.data.synth.figure import Person
 from fashionseg.data.synth.head import random_look
+from fashionseg.data.synth.sitter import Person
 from fashionseg.data.synth.wardrobe import random_outfit
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ nothing about files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,12 +16,17 @@ from fashionseg.data.synth.backdrop import draw_backdrop
 from fashionseg.data.synth.canvas import Canvas, random_light
 from fashionseg.data.synth.figure import draw_figure
 from fashionseg.data.synth.people import random_person, random_pose
+from fashionseg.data.synth.wardrobe import SHORTS, random_outfit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fashionseg.data.synth.arrays import Floats
+    from fashionseg.data.synth.sitter import Person
 
+
+KNEE = 0.24
+"""Height in body heights that must be in the picture to tell shorts from trousers."""
 
 MIN_PIXELS = 0.0004
 """Garments that show less of the picture than this share are not labelled: nobody could tell what they are."""
@@ -67,8 +72,16 @@ def draw_scene(
         people = 0 if rng.random() < empty_share else int(rng.choice([1, 2, 3, 4], p=[0.62, 0.22, 0.10, 0.06]))
     labels: list[int] = []
     for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top):
-        draw_figure(canvas, random_person(rng), random_pose(rng), foot_xy, scale, labels)
+        person = _suited(random_person(rng), rng, foot_xy[1] - KNEE * scale < size_hw[0])
+        draw_figure(canvas, person, random_pose(rng), foot_xy, scale, labels)
     return Scene(develop(canvas.image, rng), instances_of(canvas, labels), backdrop.kind)
+
+
+def _suited(person: Person, rng: np.random.Generator, knees_visible: bool) -> Person:
+    """The person in other clothes, where shorts would be cut off by the frame and look like trousers."""
+    while not knees_visible and person.outfit.bottom is not None and person.outfit.bottom.label == SHORTS:
+        person = replace(person, outfit=random_outfit(rng))
+    return person
 
 
 def _places(
@@ -114,8 +127,9 @@ def develop(image: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """
     height, width = image.shape[:2]
     balance = np.array([1, 1, 1], np.float32) + rng.normal(0, 0.05, 3).astype(np.float32)
-    level = float(np.percentile(image[::4, ::4], 80))
-    picture = image * (balance * float(rng.uniform(0.42, 0.68)) / max(level, 0.12))
+    common, bright = np.percentile(image[::4, ::4], (80, 98))
+    gain = min(float(rng.uniform(0.42, 0.68)) / max(common, 0.12), 1.3 / max(bright, 0.12))
+    picture = image * (balance * np.float32(gain))
     xs = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     picture *= (1 - float(rng.uniform(0, 0.22)) * (xs * xs + ys * ys))[..., None]

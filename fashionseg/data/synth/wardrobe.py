@@ -265,4 +265,4 @@ def _bottom(rng: np.random.Generator) -> Bottom:
         )
     ease = 0.001 if kind == "leggings" else float(rng.uniform(0.002, 0.012))
     hem = float(rng.uniform(0.024, 0.034)) if ease < 0.006 else float(rng.uniform(0.032, 0.052))
-    return Bottom(TROUSERS, cloth, waist, float(rng.uniform(0.88, 1.02 - 0.0)), ease, hem, belt)
+    return Bottom(TROUSERS, cloth, waist, float(rng.uniform(0.88, 1.02)), ease, hem, belt)
