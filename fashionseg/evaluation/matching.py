@@ -97,7 +97,7 @@ def _take(cell: dict[str, Any], found: NDArray[np.int64], ignored: NDArray[np.bo
 
 
 def best_point(matches: Matches, label: int) -> OperatingPoint:
-    """Where F1 of a class is best; the higher score where two are equally good."""
+    """Where F1 of a class is best; the higher score where two are equally good, none where nothing is found."""
     garments = int(matches.garments[label])
     if not garments:
         return OperatingPoint(None, None, None, None)
@@ -109,6 +109,8 @@ def best_point(matches: Matches, label: int) -> OperatingPoint:
     kept = np.arange(1, len(scores) + 1)[last]
     f1 = 2 * hits / (kept + garments)
     best = int(f1.argmax())
+    if not hits[best]:
+        return OperatingPoint(None, None, 0.0, 0.0)  # nothing is found at any threshold
     return OperatingPoint(
         float(scores[last][best]), float(hits[best] / kept[best]), float(hits[best] / garments), float(f1[best])
     )

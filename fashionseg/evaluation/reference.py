@@ -6,6 +6,9 @@ The same resizing, the same network, the same pasting of masks as Detectron2's `
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +25,7 @@ from fashionseg.media.images import read_image
 from fashionseg.rle import encode_rle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -73,16 +76,17 @@ def open_detector(
     """
     if not path.is_file():
         raise ModelError(f"checkpoint not found: {path}")
-    try:
-        import detectron2  # noqa: F401
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("Detectron2", "train") from error
-    from fashionseg.export.checkpoint import open_checkpoint
+    with _hushed():
+        try:
+            import detectron2  # noqa: F401
+            import torch
+        except ImportError as error:
+            raise MissingExtraError("Detectron2", "train") from error
+        from fashionseg.export.checkpoint import open_checkpoint
 
-    chosen = _device(device, path)
-    checkpoint = open_checkpoint(path, config, classes=classes, trust=trust)
-    checkpoint.model.to(chosen)
+        chosen = _device(device, path)
+        checkpoint = open_checkpoint(path, config, classes=classes, trust=trust)
+        checkpoint.model.to(chosen)
     if threads:
         torch.set_num_threads(threads)
     return Detector(checkpoint, f"Detectron2, torch {torch.__version__}, {chosen}")
@@ -106,7 +110,7 @@ def run_detector(
     resize = transforms.ResizeShortestEdge([rule.MIN_SIZE_TEST] * 2, rule.MAX_SIZE_TEST)
     found: list[PhotoPredictions] = []
     seconds: list[StageSeconds] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), _hushed():
         for image, path in zip(data.images, photos, strict=True):
             one: StageSeconds = {}
             with timed(one, "read"):
@@ -149,6 +153,20 @@ def _predict(
         counts,
         image.size_hw,
     )
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without the deprecations that torch and Detectron2 announce on import and on the first photo."""
+    tracing = logging.getLogger("torch.fx._symbolic_trace")
+    level = tracing.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tracing.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            tracing.setLevel(level)
 
 
 def _device(device: str, path: Path) -> str:

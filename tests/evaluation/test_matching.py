@@ -53,6 +53,12 @@ def test_curves_by_hand():
     assert found.f1[0, best_common_score(found) == GRID] == pytest.approx(0.8)
 
 
+def test_no_threshold_where_nothing_is_found():
+    _, _, matches = matched([[(1, BOX)]], [(1, 1, FAR, 0.5)])
+    point = best_point(matches, 0)
+    assert (point.score, point.precision, point.recall, point.f1) == (None, None, 0.0, 0.0)
+
+
 def test_crowds_count_neither_for_nor_against():
     _, _, matches = matched([[(1, BOX, {"iscrowd": 1}), (1, FAR)]], [(1, 1, BOX, 0.9), (1, 1, FAR, 0.8)])
     assert matches.garments.tolist() == [1, 0, 0]
