@@ -6,8 +6,7 @@ Knows packets and their order. Knows nothing about pixels; how sound is carried 
 from __future__ import annotations
 
 import heapq
-import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from operator import itemgetter
 from typing import TYPE_CHECKING, cast
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
-
-_MOST_REORDERED = 16
-"""Frames that an H.264 decoder may hold back to bring them into order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +66,21 @@ def join_parts(
 
     Raises:
         OutputError: the target cannot be written, or a part is damaged or does not belong to the others.
+        MediaError: an MP4 cannot hold this video.
     """
     if not parts:
         raise OutputError(f"cannot write {target}: there is no part of it")
-    with replacing(target, beside) as temporary, output_errors(target):
-        joined = _join(parts, temporary, source, start or Fraction(0), end)
+
+    def write(sound: str | Path | None) -> Joined:
+        with replacing(target, beside) as temporary, output_errors(target):
+            return _join(parts, temporary, sound, start or Fraction(0), end)
+
+    try:
+        joined = write(source)
+    except MediaError as error:
+        if source is None:
+            raise
+        joined = replace(write(None), sound_problem=f"its sound is left out: {error}")
     flush_folder(target.parent)
     return joined
 
@@ -101,11 +107,7 @@ def _join(
 
 
 class _Pictures:
-    """The frames of all parts as packets, with decoding times that never go back.
-
-    The presentation times are final; the i-th packet is given, as its decoding time, the (i - delay)-th of the
-    presentation times in order, which is the latest time at which it can be needed.
-    """
+    """The frames of all parts as packets, at their final times; without B-frames they are stored as they are shown."""
 
     def __init__(self, parts: Sequence[Path], shift: int, parameters: bytes) -> None:
         self._parts = parts
@@ -114,45 +116,26 @@ class _Pictures:
         self.count = 0
 
     def packets(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-        """Packets in decoding order, rebased to the output's `stream`."""
-        raw = (packet for part in self._parts for packet in self._read(part))
-        head = list(itertools.islice(raw, _MOST_REORDERED + 1))
-        delay, step = _delay_and_step(head, stream)
-        waiting: list[int] = []
-        first = last = None
-        for packet in itertools.chain(head, raw):
-            pts = cast("int", packet.pts) - self._shift
-            first = pts if first is None else first
-            heapq.heappush(waiting, pts)
-            dts = first - (delay - self.count) * step if self.count < delay else heapq.heappop(waiting)
-            if dts > pts or (last is not None and dts <= last):
+        """Packets in order, rebased to the output's `stream`."""
+        last = None
+        for packet in self._read():
+            now = cast("int", packet.pts) - self._shift
+            if last is not None and now <= last:
                 raise OutputError("the parts of a video are not in order; begin anew with --restart")
-            packet.pts, packet.dts, packet.duration = pts, dts, step
-            last = dts
+            packet.pts = packet.dts = last = now
             packet.stream = stream
             self.count += 1
             yield packet
 
-    def _read(self, part: Path) -> Iterator[Packet[VideoStream]]:
-        with _open_part(part) as container:
-            stream = container.streams.video[0]
-            if bytes(stream.codec_context.extradata or b"") != self._parameters:
-                raise OutputError(f"{part} was encoded with other settings than the parts before; use --restart")
-            for packet in container.demux(stream):
-                if packet.size:
-                    yield packet
-
-
-def _delay_and_step(head: Sequence[Packet[VideoStream]], stream: VideoStream) -> tuple[int, int]:
-    """By how many packets decoding runs ahead of presentation, and the ticks of a frame."""
-    times = sorted(cast("int", packet.pts) for packet in head)
-    if not times:
-        return 0, 1
-    delay = sum(cast("int", packet.dts) < times[0] for packet in head)
-    if len(times) > 1:
-        return delay, times[1] - times[0]
-    rate = stream.codec_context.framerate or Fraction(25)
-    return delay, max(1, round(1 / rate / cast("Fraction", stream.time_base)))
+    def _read(self) -> Iterator[Packet[VideoStream]]:
+        for part in self._parts:
+            with _open_part(part) as container:
+                stream = container.streams.video[0]
+                if bytes(stream.codec_context.extradata or b"") != self._parameters:
+                    raise OutputError(f"{part} was encoded with other settings than the parts before; use --restart")
+                for packet in container.demux(stream):
+                    if packet.size:
+                        yield packet
 
 
 def _open_part(path: Path) -> InputContainer:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from fashionseg.errors import OutputError
+from fashionseg.errors import MediaError, OutputError
 from fashionseg.media.containers import NATIVE_ERRORS
 
 if TYPE_CHECKING:
@@ -80,9 +80,17 @@ def open_output(path: Path, timescale: int, *, faststart: bool = False) -> Outpu
 
 @contextlib.contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn errors of PyAV and the operating system inside the block into an `OutputError` that names `path`."""
+    """Turn errors of PyAV and the operating system inside the block into ours, which name `path`.
+
+    Raises:
+        OutputError: the machine is at fault: disk full, folder gone, no memory.
+        MediaError: these pictures, times or sounds cannot be put into an MP4; others can.
+    """
     try:
         yield
     except (*NATIVE_ERRORS, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"cannot write {path}: {reason[:1].lower()}{reason[1:]}") from error
+        reason = f"{reason[:1].lower()}{reason[1:]}"
+        if isinstance(error, OSError | MemoryError):
+            raise OutputError(f"cannot write {path}: {reason}") from error
+        raise MediaError(f"an MP4 file such as {path} cannot hold it: {reason}") from error

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 COPIED = frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"})
 """Codecs that MP4 holds and that players know there."""
 
+_LOWEST_MP3_RATE = 16_000
+"""MP3 below this rate is not part of MPEG-4, and FFmpeg's muxer refuses it (`mov_init` in libavformat/movenc.c)."""
+
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 _PRIMING_PACKETS = 2
@@ -124,8 +127,14 @@ class SoundCopy:
                 self.problem = f"an audio track of {path} has a codec that this FFmpeg does not know"
                 continue
             stream.discard = av.stream.Discard.default
-            kind = _CopiedTrack if stream.codec_context.codec.canonical_name in COPIED else _EncodedTrack
+            kind = _CopiedTrack if _can_be_copied(stream) else _EncodedTrack
             self._tracks[stream.index] = kind(stream, output, zero, last)
+
+
+def _can_be_copied(stream: AudioStream) -> bool:
+    context = stream.codec_context
+    codec = context.codec.canonical_name
+    return codec in COPIED and (codec != "mp3" or context.sample_rate >= _LOWEST_MP3_RATE)
 
 
 class _Track:
@@ -168,25 +177,33 @@ class _Track:
 
 
 class _CopiedTrack(_Track):
+    """Packets as they are, on a clock of samples: the milliseconds of Matroska alone would make the sound stutter."""
+
     def _add(self, output: OutputContainer) -> AudioStream:
-        self._offset = round(self._zero / self._tick)
-        self._latest: int | None = None
+        context = self.source.codec_context
+        self._sample = Fraction(1, context.sample_rate)
+        self._slip = int(self._tick / self._sample) + 1
+        self._packet_samples = context.frame_size or 0
+        self._expected: int | None = None
         return output.add_stream_from_template(self.source)
 
     def _take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return
-        stamp -= self._offset
+        begin = stamp * self._tick - self._zero
         length = (packet.duration or 0) * self._tick
-        if not self._is_wanted(stamp * self._tick, length, _PRIMING_PACKETS):
+        if not self._is_wanted(begin, length, _PRIMING_PACKETS):
             return
-        if self._latest is not None and stamp <= self._latest:
-            stamp = self._latest + 1
-        self._latest = stamp
-        packet.pts = packet.dts = stamp
+        at = round(begin / self._sample)
+        if self._expected is not None and at - self._expected <= self._slip:
+            at = self._expected
+        packet.time_base = self._sample
+        packet.duration = self._packet_samples or max(1, round(length / self._sample))
+        packet.pts = packet.dts = at
         packet.stream = self._target
-        yield stamp * self._tick, packet
+        self._expected = at + packet.duration
+        yield at * self._sample, packet
 
 
 class _EncodedTrack(_Track):

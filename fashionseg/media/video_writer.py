@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from fashionseg.errors import OutputError
+from fashionseg.errors import MediaError, OutputError
 from fashionseg.files import flush_folder, replacing
 from fashionseg.media.containers import NATIVE_ERRORS
 from fashionseg.media.joining import Joined, join_parts
@@ -81,6 +81,7 @@ class PartWriter:
 
         Raises:
             OutputError: the encoder is not available, or the file cannot be written.
+            MediaError: H.264 cannot hold such frames.
         """
         self.path = path
         self._size_hw = size_hw
@@ -95,9 +96,9 @@ class PartWriter:
                 self._container = open_output(self._temporary, self._timescale.per_second)
                 self._stream = _add_stream(self._container, _CODECS[encoder], _options(encoder, crf, preset))
                 self._configure(self._stream.codec_context, rate, threads, sample_aspect_ratio)
-            with _encoder_errors(encoder):
+            with _encoder_errors(encoder, size_hw):
                 self._stream.codec_context.open()
-        except OutputError:
+        except (OutputError, MediaError):
             self.abandon()
             raise
 
@@ -121,6 +122,7 @@ class PartWriter:
 
         Raises:
             OutputError: the disk is full, the folder is gone.
+            MediaError: MP4 cannot hold it: its time is hours after the last, say.
         """
         if image.shape[:2] != self._size_hw:
             raise OutputError(f"a frame of {image.shape[:2]} does not fit into {self.path} of {self._size_hw}")
@@ -145,16 +147,20 @@ class PartWriter:
 
         Raises:
             OutputError: it cannot be finished; nothing is left behind.
+            MediaError: likewise, and the machine is not at fault.
         """
         if self._container is None:
             return
+        if self._last < 0:
+            self.abandon()
+            raise OutputError(f"cannot write {self.path}: it has no frame")
         try:
             with self._errors():
                 self._mux(None)
                 self._container.close()
             self._container = None
             self._replacing.__exit__(None, None, None)
-        except OutputError:
+        except (OutputError, MediaError):
             self.abandon()
             raise
         flush_folder(self.path.parent)
@@ -187,9 +193,13 @@ class PartWriter:
 
 
 def _options(encoder: str, crf: int, preset: str) -> dict[str, str]:
+    """Encoder options. Without B-frames the file is a fifth larger and 7% faster to write, and frames are stored in the
+    order and at the times they are shown: no edit list has to shift them back, which players get wrong, and FFmpeg's
+    muxer too where the rate varies.
+    """
     if encoder == "nvenc":
-        return {"rc": "vbr", "cq": str(crf), "preset": "p4"}
-    return {"crf": str(crf), "preset": preset}
+        return {"bf": "0", "rc": "vbr", "cq": str(crf), "preset": "p4"}
+    return {"bf": "0", "crf": str(crf), "preset": preset}
 
 
 def _add_stream(container: OutputContainer, codec: str, options: dict[str, str]) -> VideoStream:
@@ -197,10 +207,12 @@ def _add_stream(container: OutputContainer, codec: str, options: dict[str, str])
 
 
 @contextlib.contextmanager
-def _encoder_errors(encoder: str) -> Iterator[None]:
+def _encoder_errors(encoder: str, size_hw: tuple[int, int]) -> Iterator[None]:
     try:
         yield
     except NATIVE_ERRORS as error:
+        if _CODECS[encoder] == "libx264":  # part of every PyAV: what it refuses are the frames
+            raise MediaError(f"frames of {size_hw[1]} x {size_hw[0]} pixels cannot be encoded as H.264") from error
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"the encoder {encoder!r} cannot be used here ({reason}); take --encoder x264") from error
 

@@ -121,7 +121,7 @@ def test_parts_of_any_length(tmp_path, part_frames):
     assert_same_video(target, source)
     found = packets(target)
     assert all(later[1] > earlier[1] for earlier, later in itertools.pairwise(found)), "decoding times go back"
-    assert all(dts <= pts for pts, dts, _ in found)
+    assert all(dts == pts for pts, dts, _ in found)
     keys = [i for i, (_, _, key) in enumerate(found) if key]
     assert set(range(0, 13, part_frames)) <= set(keys)
 
@@ -353,6 +353,17 @@ def test_a_gap_in_the_sound_stays_a_gap(tmp_path):
     assert onset(target) == pytest.approx(34 / 24, abs=0.01)
 
 
+@pytest.mark.parametrize(("codec", "samples"), [("aac", 1024), ("libmp3lame", 1152), ("ac3", 1536), ("libopus", 960)])
+def test_sound_from_a_clock_of_milliseconds_does_not_stutter(tmp_path, codec, samples):
+    source = sounding(tmp_path, codec, "mkv")
+    target, _ = rewrite(source, tmp_path / "out", 30)
+    with av.open(str(target)) as container:
+        stream = container.streams.audio[0]
+        times = [packet.pts for packet in container.demux(stream) if packet.size]
+    steps = {later - earlier for earlier, later in itertools.pairwise(times)}
+    assert max(abs(step - samples) for step in steps) <= (0 if codec == "aac" else 48), steps
+
+
 def test_video_without_sound_and_join_without_source(tmp_path):
     source = make(tmp_path / "a.mp4", Clip(sounds=(Sound(),)))
     target, _ = rewrite(source, tmp_path / "out")
@@ -483,9 +494,17 @@ print(failures)
     assert names(tmp_path / "out") == ([] if expected == 2 else ["joined.mp4"])
 
 
+def test_a_part_without_frames_is_an_error(tmp_path):
+    with pytest.raises(OutputError, match="has no frame"), PartWriter(tmp_path / "0.mp4", (48, 64), TICK, Fraction(24)):
+        pass
+    assert names(tmp_path) == []
+
+
 def test_folder_that_is_not_there(tmp_path):
-    with pytest.raises(OutputError, match=r"gone/0\.mp4"):
-        PartWriter(tmp_path / "gone" / "0.mp4", (48, 64), TICK, Fraction(24)).close()
+    writer = PartWriter(tmp_path / "gone" / "0.mp4", (48, 64), TICK, Fraction(24))
+    with pytest.raises(OutputError, match=r"gone/0\.mp4"), writer:
+        for number in range(30):
+            writer.write(picture(number), number)
     part = tmp_path / "0.mp4"
     with PartWriter(part, (48, 64), TICK, Fraction(24)) as writer:
         writer.write(picture(0), 0)
