@@ -177,7 +177,7 @@ class Detector(nn.Module):
         self.weights = tuple(predictor.box2box_transform.weights)
         self.scale_clamp = float(predictor.box2box_transform.scale_clamp)
         # A named constant of the graph: `parity.py` opens it where pictures yield too little to compare.
-        self.register_buffer("score_threshold", torch.tensor([float(predictor.test_score_thresh)]), False)
+        self.register_buffer("score_threshold", torch.tensor([float(predictor.test_score_thresh)]))
         self.nms_threshold = float(predictor.test_nms_thresh)
         self.proposals = proposals
         self.candidates = min(max(MAX_CANDIDATES, max_detections), proposals * self.classes)

@@ -67,13 +67,14 @@ class Canvas:
 
     Attributes:
         features: float32 [N, C, h, w], the packed map.
-        corners: float32 [levels, 4], x y x y in pixels of the map of the first pixel of each level.
+        corners: float32 [levels, 4], x y x y in pixels of the map of the first pixel of each level; only where there
+            are several.
     """
 
     def __init__(self, levels: list[Tensor]) -> None:
         """`levels`: float32 [N, C, h, w] each, finest first, each half as high and wide as the one before."""
-        if len(levels) == 1:
-            self.features, self.corners = levels[0], torch.zeros(1, 4)
+        if len(levels) == 1:  # nothing to pack: RoiAlign itself knows where a single level ends
+            self.features = levels[0]
             return
         row_height = levels[1].shape[2] + 2
         # Widths halve from level to level, so with two columns for each border the row below fits.
@@ -124,8 +125,11 @@ class PyramidPooler(torch.nn.Module):
         if self.ratio == 0:
             # Adaptive sampling takes no sample of a box without area: its features are zeros.
             present = present & (torch.minimum(width, height) > 0)
-        level = (width * height >= self.borders).long().sum(-1)
-        places = boxes * self.scales[:, None][level] + canvas.corners[level]
+        if len(self.borders):
+            level = (width * height >= self.borders).long().sum(-1)
+            places = boxes * self.scales[:, None][level] + canvas.corners[level]
+        else:
+            places = boxes * self.scales
         return torch.where(present, places, torch.tensor(OUTSIDE))
 
     def forward(self, canvas: Canvas, places: Tensor, batch: Tensor) -> Tensor:

@@ -253,9 +253,12 @@ class _Judge:
         return None
 
     def _type(self, name: str) -> int:
+        kind: int = 0
         if name in self.initializers:
-            return self.initializers[name].data_type
-        return self.values[name].type.tensor_type.elem_type if name in self.values else 0
+            kind = self.initializers[name].data_type
+        elif name in self.values:
+            kind = self.values[name].type.tensor_type.elem_type
+        return kind
 
     def _shape_like(self) -> frozenset[str]:
         """Tensors that depend on shapes and constants alone."""
