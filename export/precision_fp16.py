@@ -1,0 +1,103 @@
+"""Float16 for the network of a model file: weights, convolutions and matrix products; everything else stays float32.
+
+A pass of our own rather than a converter with a list of exceptions: only what was found to be network is touched, so a
+new operator in the box arithmetic cannot slip into half precision. One Cast stands wherever a tensor leaves or enters.
+Knows ONNX graphs. Knows nothing about pictures or accuracy: that is `precision_check.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fashionseg.errors import ExportError
+from fashionseg.export.precision_region import data_inputs, find_region, simplified
+
+if TYPE_CHECKING:
+    import onnx
+
+LARGEST_FLOAT16 = 65504.0
+
+
+def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` (float32) whose network computes in float16. Inputs and outputs keep their types.
+
+    Raises:
+        ExportError: the graph has no network, or a weight does not fit into float16.
+    """
+    import onnx
+
+    result = simplified(model)
+    _Half(result.graph).run()
+    del result.graph.value_info[:]
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+class _Half:
+    """The pass over one graph; call `run` once.
+
+    A tensor inside the network keeps its name and becomes float16; `.float32` and `.float16` name casts of it.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._region = find_region(graph)
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._half: set[str] = set()
+        self._made: set[str] = set()
+        self._nodes: list[onnx.NodeProto] = []
+
+    def run(self) -> None:
+        for node in self._graph.node:
+            inside = node.name in self._region.nodes or self._reads_network(node)
+            for index, name in enumerate(node.input):
+                if inside and name in data_inputs(node):
+                    node.input[index] = self._as_half(name)
+                elif name in self._half:
+                    node.input[index] = self._cast(name, "float32")
+            self._nodes.append(node)
+            if inside:
+                self._half.update(node.output)
+        del self._graph.node[:]
+        self._graph.node.extend(self._nodes)
+        self._drop_unread_weights()
+
+    def _reads_network(self, node: onnx.NodeProto) -> bool:
+        """Whether a matrix product without a weight of its own reads the network: the mask predictor of each class."""
+        return node.op_type == "MatMul" and any(name in self._half for name in node.input)
+
+    def _as_half(self, name: str) -> str:
+        if name in self._half:
+            return name
+        return self._half_weight(name) if name in self._weights else self._cast(name, "float16")
+
+    def _half_weight(self, name: str) -> str:
+        from onnx import numpy_helper
+
+        stored = f"{name}.float16"
+        if stored not in self._made:
+            values = numpy_helper.to_array(self._weights[name])
+            largest = float(np.abs(values).max(initial=0))
+            if not largest <= LARGEST_FLOAT16:
+                raise ExportError(f"the weight {name} holds {largest:g}, which float16 cannot: export it as fp32")
+            self._graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
+            self._made.add(stored)
+        return stored
+
+    def _cast(self, name: str, to: str) -> str:
+        from onnx import TensorProto, helper
+
+        result = f"{name}.{to}"
+        if result not in self._made:
+            kind = TensorProto.FLOAT16 if to == "float16" else TensorProto.FLOAT
+            self._nodes.append(helper.make_node("Cast", [name], [result], f"{result}.cast", to=kind))
+            self._made.add(result)
+        return result
+
+    def _drop_unread_weights(self) -> None:
+        read = {name for node in self._graph.node for name in node.input}
+        kept = [tensor for tensor in self._graph.initializer if tensor.name in read]
+        del self._graph.initializer[:]
+        self._graph.initializer.extend(kept)
