@@ -1,16 +1,18 @@
-"""The photos of a data set on disk: where they lie, and whether the annotations fit them.
+"""The photos of a data set that is measured on: all there, and of the annotated size.
 
-Knows folders and sizes. Knows nothing about pixels' contents or metrics.
+Knows files and sizes. Knows nothing about what is in a photo or about metrics.
 """
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from fashionseg.data.photos import photo_folder, safe_path
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -19,23 +21,22 @@ if TYPE_CHECKING:
 
 
 def photo_paths(data: CocoData, folder: Path | None = None) -> list[Path]:
-    """The file of each image of `data`.
+    """The file of each image of `data`, in order.
 
     Args:
         data: a data set.
-        folder: where its photos lie; None to look beside the annotation file and in `images/` there.
+        folder: where its photos lie; None to look in `images/` beside the annotation file, and there.
 
     Raises:
         DataError: a photo is missing, or a file name leads out of the folder.
     """
+    place = photo_folder(data, folder)
+    paths = []
     for image in data.images:
-        name = PurePosixPath(image.file_name)
-        if name.is_absolute() or ".." in name.parts or Path(image.file_name).drive:
+        path = safe_path(place, image.file_name)
+        if path is None:
             raise DataError(f"{data.where()}: the file name {image.file_name!r} leads out of the folder of photos")
-    beside = data.path.parent if data.path else Path()
-    folders = [folder] if folder else [beside / "images", beside]
-    best = max(folders, key=lambda one: sum((one / image.file_name).is_file() for image in data.images[:100]))
-    paths = [best / image.file_name for image in data.images]
+        paths.append(path)
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DataError(

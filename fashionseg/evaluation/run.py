@@ -6,11 +6,11 @@ failed at once. Knows nothing about terminals: a `Reporter` hears what happens.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fashionseg.data.coco import read_coco
+from fashionseg.data.photos import hash_file
 from fashionseg.errors import DataError
 from fashionseg.evaluation.classes import categories_of
 from fashionseg.evaluation.coco_metrics import has_masks
@@ -122,7 +122,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter | None = None) -> Eval
     _check_required(options.require, data)
     found = _predictions(options, data, reporter)
     metrics, outcomes = measure(data, found.predictions, found.latencies)
-    data_sha256 = _sha256(options.data)
+    data_sha256 = hash_file(options.data)
     comparison = compare(earlier, metrics, data, found.predictions, data_sha256) if earlier else None
     warnings = [*found.warnings, *_warnings(data, found.predictions)]
     if comparison and comparison.warning:
@@ -172,7 +172,7 @@ def _from_file(options: EvaluateOptions, data: CocoData) -> _Found:
         if options.images is not None:
             raise
         photos = None  # the report says so; numbers need no photos
-    subject = Subject("predictions", str(options.model), _sha256(options.model))
+    subject = Subject("predictions", str(options.model), hash_file(options.model))
     return _Found(subject, predictions, photos, warnings=(warning,) if warning else ())
 
 
@@ -227,11 +227,3 @@ def _warnings(data: CocoData, predictions: Predictions) -> list[str]:
     if predictions.rles is None:
         return [f"{predictions.origin} has no masks: boxes alone are measured"]
     return []
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -16,8 +16,8 @@ def points(value: float | None, digits: int = 1) -> str:
 
 def signed_points(value: float, digits: int = 1) -> str:
     """A difference of numbers 0..1 in points, with its sign."""
-    text = f"{100 * value:+.{digits}f}"
-    return text.replace("-", "−")
+    rounded = round(100 * value, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
 
 
 def score(value: float | None) -> str:

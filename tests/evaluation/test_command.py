@@ -31,6 +31,19 @@ def test_tables_go_to_standard_output(files, capsys):
     assert shown.err == ""
 
 
+def test_names_of_strangers_do_no_harm(tmp_path, capsys):
+    """Rich's markup and terminal escapes in class names are shown, not obeyed."""
+    data = data_of([[(1, BOX)], [(2, FAR)]], names=("[red]shirt[/red]", "\x1b[2Jtrousers\ud800"))
+    document = {"images": data.images, "annotations": data.instances, "categories": data.categories}
+    document = {key: [one.to_json() for one in records] for key, records in document.items()}
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    (tmp_path / "p.json").write_text("[]")
+    assert run(["evaluate", str(tmp_path / "p.json"), "--data", str(tmp_path / "truth.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "[red]shirt[/red]" in shown
+    assert "\x1b" not in shown and "?[2Jtrousers?" in shown
+
+
 def test_json_is_the_document_of_metrics_json(files, capsys, tmp_path):
     truth, predictions = files
     assert run(["evaluate", predictions, "--data", truth, "--json", "-o", str(tmp_path / "out")]) == 0
@@ -71,7 +84,7 @@ def test_gate_breaks_after_the_report_is_written(files, tmp_path):
         (["none.onnx", "--data", "{truth}", "--images", "{dir}"], "photos"),
         (["{truth}", "--data", "{truth}"], "belongs to --data"),
         (["{p}", "--data", "{p}"], "a list is a results file"),
-        (["{p}", "--data", "{truth}", "--images", "{dir}/none"], "name their folder with --images"),
+        (["{p}", "--data", "{truth}", "--images", "{dir}/none"], "there is no folder of photos"),
         (["{p}", "--data", "{truth}", "--compare", "none.json"], "not found"),
         (["{p}", "--data", "{truth}", "-o", "{p}/out"], "cannot write"),
         (["none.pth", "--data", "{truth}", "--images", "{photos}"], "checkpoint not found"),
