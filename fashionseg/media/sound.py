@@ -198,8 +198,11 @@ class _CopiedTrack(_Track):
         at = round(begin / self._sample)
         if self._expected is not None and at - self._expected <= self._slip:
             at = self._expected
+        samples = round(length / self._sample)
+        if abs(samples - self._packet_samples) <= self._slip:  # the last packet may be shorter
+            samples = self._packet_samples
         packet.time_base = self._sample
-        packet.duration = self._packet_samples or max(1, round(length / self._sample))
+        packet.duration = max(1, samples)
         packet.pts = packet.dts = at
         packet.stream = self._target
         self._expected = at + packet.duration
