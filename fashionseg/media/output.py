@@ -28,6 +28,10 @@ _HIGHEST = 10_000_000
 
 _MICROSECONDS = 1_000_000
 
+LONGEST_GAP = 2**31 - 2
+"""Ticks from one frame to the next that FFmpeg's MP4 muxer takes; beyond, it makes up a time of its own
+(`check_pkt` in libavformat/movenc.c)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timescale:
@@ -55,6 +59,15 @@ class Timescale:
     def tick(self) -> Fraction:
         """Seconds a tick lasts."""
         return Fraction(1, self.per_second)
+
+    def check_gap(self, seconds: Fraction) -> None:
+        """Refuse a time between two frames that MP4 cannot hold.
+
+        Raises:
+            MediaError: it is too long.
+        """
+        if seconds * self.per_second > LONGEST_GAP:
+            raise MediaError(f"the next frame comes after {float(seconds):.0f} s, a gap that MP4 cannot hold")
 
     def ticks(self, pts: int) -> int:
         """Ticks of this clock for ticks of the source."""

@@ -5,7 +5,7 @@ one folder it must not read (`exclude`).
 """
 
 # Paths stay strings here: a folder may hold a hundred thousand files, and `Path` changes what the user wrote.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH116, PTH118, PTH119, PTH122, PTH123, PTH202, PTH206, PTH207
+# ruff: noqa: PTH112, PTH116, PTH118, PTH119, PTH122, PTH123, PTH202, PTH206, PTH207
 
 from __future__ import annotations
 
@@ -247,12 +247,16 @@ class _Search:
             kind = None
         if kind is None:
             self.skipped += 1
-        elif not os.path.exists(real):
-            self._problem(path, "is a link to a file that is not there")
-        elif not os.path.isfile(real):
-            self.skipped += 1
-        else:
+            return
+        try:
+            is_file = stat.S_ISREG(os.stat(real).st_mode)
+        except OSError as error:
+            self._problem(path, f"cannot be opened: {error.strerror}")
+            return
+        if is_file:
             self._append(path, name, kind, real)
+        else:
+            self.skipped += 1
 
     def _append(self, path: str, name: str, kind: Kind, real: str) -> None:
         self._matched += 1

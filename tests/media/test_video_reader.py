@@ -239,7 +239,14 @@ def test_odd_sizes(tmp_path, codec, pix_fmt, size_hw):
     assert frames[0].image.flags.c_contiguous
 
 
-KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593), 2: (0.299, 0.114)}
+KR_KB = {
+    1: (0.2126, 0.0722),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+    2: (0.299, 0.114),
+}
 
 
 def flat_clip(path, colorspace, color_range, yuv, pix_fmt="yuv420p", size_hw=(48, 64), codec="libx264"):
@@ -274,13 +281,19 @@ def bgr_of(yuv, colorspace, color_range, bits=8):
 
 
 @pytest.mark.parametrize("color_range", [1, 2])
-@pytest.mark.parametrize("colorspace", [1, 5, 6, 9, 2])
+@pytest.mark.parametrize("colorspace", [1, 5, 6, 9, 10, 2])
 def test_colours_follow_matrix_and_range(tmp_path, colorspace, color_range):
     yuv = (120, 90, 170)
     flat_clip(tmp_path / "a.mp4", colorspace, color_range, yuv)
     image = read(tmp_path / "a.mp4")[0].image
     gap = np.abs(image - bgr_of(yuv, colorspace, color_range)).max()
     assert gap <= 3, f"largest difference {gap}"
+
+
+def test_unusual_matrix_is_refused_in_words(tmp_path):
+    flat_clip(tmp_path / "a.mkv", 8, 1, (120, 90, 170))
+    with pytest.raises(MediaError, match=r"a\.mkv has an unusual colour matrix \(number 8"):
+        VideoReader(tmp_path / "a.mkv")
 
 
 def test_high_definition_without_a_named_matrix_is_bt709(tmp_path):
