@@ -109,7 +109,7 @@ class VideoReader:
         try:
             self._read_header(self._unused.container, self._unused.stream)
             self._read_first_frame(self._unused.first())
-        except MediaError:
+        except BaseException:
             self.close()
             raise
 

@@ -292,7 +292,7 @@ def test_colours_follow_matrix_and_range(tmp_path, colorspace, color_range):
 
 def test_unusual_matrix_is_refused_in_words(tmp_path):
     flat_clip(tmp_path / "a.mkv", 8, 1, (120, 90, 170))
-    with pytest.raises(MediaError, match=r"a\.mkv has an unusual colour matrix \(number 8"):
+    with pytest.raises(MediaError, match=r"a\.mkv uses an unusual colour matrix \(number 8"):
         VideoReader(tmp_path / "a.mkv")
 
 
