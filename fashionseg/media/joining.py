@@ -53,7 +53,7 @@ def join_parts(
     """Join parts into one MP4 that plays in browsers, and take over the source's audio tracks, in step.
 
     Frames are copied as they are and keep their times exactly. Sound that MP4 can hold is copied, other sound is
-    encoded as AAC. Where the source's sound cannot be read to its end, as in a file that breaks off, the rest is silent.
+    encoded as AAC. Where the sound of the source cannot be read to its end, as in a broken file, the rest is silent.
     Subtitles are not taken over.
 
     Args:
