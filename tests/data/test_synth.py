@@ -173,6 +173,14 @@ def test_the_example_clip_is_this_film():
     assert np.abs(picture.astype(int) - expected).mean() < 4, "draw examples/clip.mp4 anew: the film has changed"
 
 
+def test_options_of_scenes():
+    from fashionseg.cli.data.synth import BACKDROPS
+
+    assert set(BACKDROPS) == set(KINDS)
+    for scene in scenes(8, most=1, kind="studio", empty_share=0.0):
+        assert scene.kind == "studio" and len(scene.instances) <= 3
+
+
 def test_options_are_written_down(tmp_path):
     write_synth(tmp_path / "a", SynthOptions(1, (64, 64), seed=77))
     assert json.loads((tmp_path / "a" / "annotations.json").read_text())["info"]["seed"] == 77

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+BACKDROPS = ("street", "park", "wall", "room", "shop", "studio", "clutter")
+
+
 @click.command(short_help="Draw labelled pictures of dressed figures.")
 @click.argument("out", type=PATH)
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="Number of pictures.")
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of pictures without people.",
 )
+@click.option("--people", type=click.IntRange(1, 4), default=4, show_default=True, help="Most people in a picture.")
+@click.option("--backdrop", type=click.Choice(BACKDROPS), help="Only this kind of background. Default: all.")
 @click.option("--video", is_flag=True, help="Draw a clip of walking people with sound instead; OUT is the .mp4 file.")
 @click.option("--labels", type=PATH, metavar="FILE", help="With --video: write the garments of every frame as COCO.")
 @processes_option
@@ -46,6 +51,8 @@ def synth(
     size_hw: tuple[int, int],
     seed: int,
     empty_share: float,
+    people: int,
+    backdrop: str | None,
     video: bool,
     labels: Path | None,
     processes: int,
@@ -68,7 +75,7 @@ def synth(
         return
     from fashionseg.data.synth import SynthOptions, write_synth
 
-    options = SynthOptions(count, size_hw, seed, empty_share)
+    options = SynthOptions(count, size_hw, seed, empty_share, backdrop, people)
     with counting("drawing", count, quiet=quiet) as progress:
         data = write_synth(out, options, processes=number_of_processes(processes), progress=progress)
     counts = data.counts()

@@ -41,7 +41,8 @@ class SynthOptions:
         size_hw: height and width in pixels.
         seed: picture i depends on seed and i alone.
         empty_share: of pictures without anybody, 0..1.
-        kind: of background; None for all.
+        kind: of background, one of `backdrop.KINDS`; None for all.
+        people: most figures in a picture that is not empty, 1 to 4; a picture has this many or fewer.
     """
 
     count: int
@@ -49,6 +50,7 @@ class SynthOptions:
     seed: int = 0
     empty_share: float = 0.1
     kind: str | None = None
+    people: int = 4
 
 
 def write_synth(
@@ -105,7 +107,7 @@ def _draw_one(job: tuple[int, SynthOptions, Path]) -> tuple[Image, list[Instance
 
     index, options, folder = job
     rng = np.random.default_rng([options.seed, index])
-    scene = draw_scene(rng, options.size_hw, kind=options.kind, empty_share=options.empty_share)
+    scene = draw_scene(rng, options.size_hw, kind=options.kind, empty_share=options.empty_share, most=options.people)
     quality = int(rng.integers(*JPEG_QUALITY))
     name = f"{index + 1:06d}.jpg"
     _, jpeg = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, quality])

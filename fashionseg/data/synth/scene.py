@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 KNEE = 0.24
 """Height in body heights that must be in the picture to tell shorts from trousers."""
 
+CROWD_SHARES = (0.62, 0.22, 0.10, 0.06)
+"""Shares of pictures with one, two, three and four figures."""
+
 MIN_PIXELS = 0.0004
 """Garments that show less of the picture than this share are not labelled: nobody could tell what they are."""
 
@@ -55,21 +58,23 @@ def draw_scene(
     people: int | None = None,
     kind: str | None = None,
     empty_share: float = 0.1,
+    most: int = 4,
 ) -> Scene:
     """Draw a picture.
 
     Args:
         rng: source of every choice: the same state gives the same picture.
         size_hw: height and width in pixels.
-        people: how many; None draws 1 to 4, or nobody in `empty_share` of the pictures.
+        people: how many; None draws 1 to `most`, mostly 1, or nobody in `empty_share` of the pictures.
         kind: of background, one of `backdrop.KINDS`; None for any.
         empty_share: 0..1.
+        most: figures in a picture, 1 to 4.
     """
     light = random_light(rng)
     backdrop = draw_backdrop(rng, size_hw, kind)
     canvas = Canvas(backdrop.image, light)
     if people is None:
-        people = 0 if rng.random() < empty_share else int(rng.choice([1, 2, 3, 4], p=[0.62, 0.22, 0.10, 0.06]))
+        people = 0 if rng.random() < empty_share else min(int(rng.choice([1, 2, 3, 4], p=CROWD_SHARES)), most)
     labels: list[int] = []
     for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top):
         person = _suited(random_person(rng), rng, foot_xy[1] - KNEE * scale < size_hw[0])

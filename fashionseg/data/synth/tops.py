@@ -122,36 +122,6 @@ def paint_outer(fig: Sitter, outer: Outer) -> None:
     else:
         keep = np.where(vee > 0, np.clip(edge * 12 + 0.5, 0, 1), 1)
     surface = surface.cut(keep.astype(np.float32))
-    cover(fig, patch, surface, cloth, owner, front=front, shadow=0.008)
-
-
-def paint_lining(fig: Sitter, outer: Outer) -> None:
-    """The inside of an open coat, seen behind the legs: paint it before them."""
-    patch = torso_patch(fig, 0.10, below=outer.hem)
-    if patch is not None:
-        surface = outer_surface(fig, patch, outer)
-        fig.canvas.paint(patch, surface, outer.cloth.colours[0] * 0.35, owner=fig.worn.outer)
-
-
-def paint_outer(fig: Sitter, outer: Outer) -> None:
-    """The body of a jacket or coat, open or closed, and its collar."""
-    patch = torso_patch(fig, 0.10, below=outer.hem)
-    if patch is None:
-        return
-    surface = outer_surface(fig, patch, outer)
-    front = shapes.front_angle(surface, fig.j.yaw)
-    down = surface.along / fig.j.scale
-    progress = np.clip(down / max(0.848 - outer.hem, 0.1), 0, 1)
-    gap = outer.opening[0] + (outer.opening[1] - outer.opening[0]) * progress**2
-    vee = outer.neck[0] * np.clip(1 - down / outer.neck[1], 0, 1)
-    edge = np.abs(front) - np.maximum(gap, vee)
-    closed = outer.opening[0] <= 0
-    keep = (
-        np.clip(edge * 0.09 * fig.j.scale + 0.5, 0, 1)
-        if not closed
-        else np.where(vee > 0, np.clip(edge * 12 + 0.5, 0, 1), 1)
-    )
-    surface = surface.cut(keep.astype(np.float32))
     cover(
         fig,
         patch,
