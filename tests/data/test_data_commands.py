@@ -51,6 +51,11 @@ def test_split_check_merge_filter(files, capsys):
     assert "3 groups by pair_id; wrote train.json, val.json into s" in capsys.readouterr().err
     assert run(["data", "check", "s/train.json", "s/val.json", "--images", "images"]) == 0
     assert "6 photos, 12 garments: 0 errors, 0 warnings" in capsys.readouterr().err
+    for wrong in ("train", "train=1", "train=1,train=2", "train=0,val=1", "a b=1,c=2"):
+        assert run(["data", "split", "a.json", "-o", "s", "--parts", wrong]) == 2
+    capsys.readouterr()
+    assert run(["data", "split", "a.json", "-o", "s", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parts"]["train"]["photos"] == 2
     (files / "b.json").write_text((files / "a.json").read_text().replace("trousers", "coat"))
     assert run(["data", "check", "a.json", "b.json", "--no-images", "--json"]) == 4
     found = json.loads(capsys.readouterr().out)

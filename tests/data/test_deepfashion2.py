@@ -216,6 +216,24 @@ def test_a_mapping_file_renames_and_joins_classes(tmp_path):
         convert(root, tmp_path / "out.json", "six")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot read the class mapping"),
+        ("[1]", "is not a table of classes"),
+        ('{"top": [true]}', "must be a class name, an id, or a list"),
+        ('{"top": []}', "top is made up of no class"),
+        ("{}", "no class is kept"),
+        ('{"a": ["vest"], "b": [5]}', "vest is used twice"),
+        ('{"a": 14}', "14 is no class of the source"),
+    ],
+)
+def test_wrong_mapping_files(tmp_path, text, message):
+    (tmp_path / "map.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        deepfashion2_classes(str(tmp_path / "map.json"))
+
+
 def test_balance_thins_common_classes_and_spares_the_rarest():
     photos = [[1]] * 80 + [[1, 2]] * 10 + [[2]] * 30 + [[]] * 3
     kept = balanced(photos, 1.5, seed=0)

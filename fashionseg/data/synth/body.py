@@ -110,13 +110,6 @@ class Joints:
     ankles: tuple[Floats, Floats]
     toes: tuple[Floats, Floats]
 
-    def all_points(self) -> Floats:
-        """float32 [n, 2], x y of every joint and the top of the head."""
-        top = self.head - np.array([0, 0.08 * self.scale, 0], np.float32)
-        single = [top, self.neck, self.pelvis]
-        pairs = [*self.shoulders, *self.elbows, *self.wrists, *self.knees, *self.ankles, *self.toes]
-        return np.stack([*single, *pairs])[:, :2]
-
     def spine_x(self, y: Floats) -> Floats:
         """x of the middle of the torso at rows y, all in pixels."""
         points = np.stack([self.neck, self.waist, self.pelvis])
