@@ -53,9 +53,7 @@ def test_pictures_that_wait_for_a_batch_are_bounded_by_memory(monkeypatch):
             made.append(item.tag)
             yield item
 
-    found = []
-    for item in infer(watched(), backend, batch=100):
-        found.append((item.tag, len(made)))
+    found = [(item.tag, len(made)) for item in infer(watched(), backend, batch=100)]
     assert [shape[0] for shape in backend.batches] == [3, 4]
     assert [tag for tag, _ in found] == list(range(7))
     assert found[0] == (0, 3), "the first batch left when two large pictures were held"

@@ -2,25 +2,24 @@
 
     decode ─► preprocess ─► infer ─► draw ─► write (the calling thread)
 
-Items flow in the order of input. A source that fails becomes a `Failed` item at its place and costs itself only; a
-failure of the model, the device or the output ends the run.
+Items flow in the order of input. A source that fails, in whatever stage, becomes a `Failed` item at its place and costs
+itself only; a failure of the model, the device or the output ends the run. The first two stages are in `decode.py`.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.backends.registry import gpu_present, open_backend, parse_device
 from fashionseg.errors import FashionsegError, MediaError
-from fashionseg.inference import WINDOW_BATCHES, Inferred, Prepared, infer, prepare_frame
-from fashionseg.media.frame import Frame
+from fashionseg.inference import Inferred, infer
 from fashionseg.pipeline import Pipeline
+from fashionseg.segment.decode import MAX_BYTES_UNDER_WAY, Decoder, Failed
 from fashionseg.segment.types import GPU_BATCH, Failure, Summary, Timings
-from fashionseg.segment.video import PART_FRAMES, ResumePoint, VideoEnd, VideoSink, VideoStart
+from fashionseg.segment.video import VideoEnd, VideoSink, VideoStart
 from fashionseg.writers.annotated import Artist, Finished
-from fashionseg.writers.records import PhotoDone
+from fashionseg.writers.records import PhotoDone, PhotoFailed
 
 if TYPE_CHECKING:
     import threading
@@ -31,47 +30,10 @@ if TYPE_CHECKING:
     from fashionseg.model import ModelFile
     from fashionseg.segment.types import Plan, Reporter, SegmentOptions
     from fashionseg.writers.folder import RunFolder
+    from fashionseg.writers.records import VideoDone
 
 DRAW_WORKERS = 2
 PREPARE_WORKERS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a picture belongs: `ordinal` among the kept frames of its video, `pts` in the video's time base.
-
-    `done` says that an earlier run wrote it: it is inferred again only because a picture of its batch is not done.
-    """
-
-    ordinal: int = 0
-    pts: int = 0
-    done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A source that failed, `frames` of it finished by an earlier run (None: a photo, or nothing finished)."""
-
-    source: Source
-    reason: str
-    frames: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoTask:
-    """A photo to be read."""
-
-    source: Source
-    block: int
-    done: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTask:
-    """A decoded video frame."""
-
-    frame: Frame
-    place: Place
 
 
 class Run:
@@ -102,6 +64,7 @@ class Run:
         self._batch = options.batch or _default_batch(options.device)
         self._artist = Artist(plan, folder, model.spec, options, self._timings)
         self._sink: VideoSink | None = None
+        self._cut: set[int] = set()
         self._summary = Summary(plan, class_names=model.spec.class_names, model=model.spec.name)
 
     def run(self) -> Summary:
@@ -111,8 +74,10 @@ class Run:
         self._reporter.begin(self._plan, sum(map(self._is_done, self._plan.sources)))
         with Pipeline() as pipeline:
             summary.clocks = pipeline.clocks
-            decoded = pipeline.stage("decode", self._decode())
-            prepared = pipeline.map("preprocess", self._prepare, decoded, PREPARE_WORKERS)
+            self._budget = pipeline.budget(MAX_BYTES_UNDER_WAY)
+            self._decoder = self._make_decoder()
+            decoded = pipeline.stage("decode", self._decoder.items())
+            prepared = pipeline.map("preprocess", self._decoder.prepare, decoded, PREPARE_WORKERS)
             inferred = pipeline.stage("infer", self._infer(prepared))
             drawn = pipeline.map("draw", self._draw, inferred, DRAW_WORKERS)
             try:
@@ -125,6 +90,11 @@ class Run:
         summary.timings = self._timings.seconds
         return summary
 
+    def _make_decoder(self) -> Decoder:
+        spec = self._model.spec
+        batch, budget, timings = self._batch, self._budget, self._timings
+        return Decoder(self._plan, self._folder, spec, self._options, batch, budget, timings, self._stop)
+
     def _is_done(self, source: Source) -> bool:
         if source.kind == "photo":
             return self._folder.photo_done(source.index)
@@ -133,109 +103,6 @@ class Run:
     def _complete(self) -> bool:
         failed = {failure.path for failure in self._summary.failures}
         return all(self._is_done(source) or str(source.path) in failed for source in self._plan.sources)
-
-    # decode: one thread; photos are only named here, they are read by the next stage's threads
-
-    def _decode(self) -> Iterator[Any]:
-        blocks = self._photo_blocks()
-        for source in self._plan.sources:
-            if self._stop.is_set():
-                return
-            if source.kind == "photo":
-                block, needed = blocks[source.index]
-                if needed:
-                    yield PhotoTask(source, block, self._folder.photo_done(source.index))
-            else:
-                yield from self._decode_video(source)
-
-    def _photo_blocks(self) -> dict[int, tuple[int, bool]]:
-        """Block of each photo, and whether any photo of that block is still to do.
-
-        Blocks are windows over the photos in order, so that batches are the same in a run that goes on.
-        """
-        window = 1 if self._batch == 1 else self._batch * WINDOW_BATCHES
-        photos = [source.index for source in self._plan.sources if source.kind == "photo"]
-        blocks = {}
-        for first in range(0, len(photos), window):
-            members = photos[first : first + window]
-            needed = not all(map(self._folder.photo_done, members))
-            blocks.update(dict.fromkeys(members, (first, needed)))
-        return blocks
-
-    def _decode_video(self, source: Source) -> Iterator[Any]:
-        from fashionseg.media.video_reader import VideoReader
-
-        done = self._folder.video_done(source.index)
-        if done is not None:
-            if done.broken:
-                yield Failed(source, done.broken, done.frames)
-            return
-        start = self._resume_point(source)
-        options = self._options
-        began = False
-        try:
-            with VideoReader(source.path) as video:
-                yield VideoStart.of(source, video, start, options)
-                began = True
-                frames = video.frames(options.vid_stride, options.start, options.end, first=start.first_index)
-                for ordinal, decoded in enumerate(self._timed(frames), start.ordinal):
-                    if self._stop.is_set():
-                        return
-                    frame = Frame(decoded.image, source, decoded.index, decoded.time)
-                    yield FrameTask(frame, Place(ordinal, decoded.pts))
-            yield VideoEnd(source)
-        except MediaError as error:
-            yield VideoEnd(source, str(error)) if began else Failed(source, str(error))
-
-    def _timed(self, frames: Iterable[Any]) -> Iterator[Any]:
-        iterator = iter(frames)
-        while True:
-            with self._timings("decode"):
-                frame = next(iterator, None)
-            if frame is None:
-                return
-            yield frame
-
-    def _resume_point(self, source: Source) -> ResumePoint:
-        """Where to go on in a video that is not finished."""
-        folder = self._folder
-        parts = folder.parts_done(source.index)
-        if "video" in self._options.save:
-            paths = [VideoSink.part_path(folder, source, part) for part in range(parts)]
-            if not all(path.is_file() for path in paths):
-                folder.forget_video(source.index)
-                parts = 0
-        last = folder.last_part(source.index) if parts else None
-        if last is None:
-            return ResumePoint()
-        finished = (parts - 1) * PART_FRAMES + len(last.frames)
-        return ResumePoint(parts, finished, last.frames[-1].index + 1)
-
-    # preprocess
-
-    def _prepare(self, item: Any) -> Any:
-        if isinstance(item, PhotoTask):
-            return self._prepare_photo(item)
-        if isinstance(item, FrameTask):
-            block = (item.frame.source.index, item.place.ordinal // PART_FRAMES)
-            with self._timings("preprocess"):
-                return prepare_frame(item.frame, self._model.spec, block, item.place)
-        return item
-
-    def _prepare_photo(self, task: PhotoTask) -> Prepared | Failed:
-        from fashionseg.media.images import read_image
-
-        try:
-            with self._timings("decode"):
-                image = read_image(task.source.path)
-        except MediaError as error:
-            return Failed(task.source, str(error))
-        except MemoryError:
-            return Failed(task.source, f"{task.source.path} does not fit into memory")
-        with self._timings("preprocess"):
-            return prepare_frame(
-                Frame(image, task.source), self._model.spec, ("photos", task.block), Place(done=task.done)
-            )
 
     # infer
 
@@ -258,12 +125,21 @@ class Run:
         if not isinstance(item, Inferred):
             return item
         detections = item.detections.filtered(self._options.conf, self._labels)
-        return self._artist.finish(item, detections)
+        source = item.frame.source
+        try:
+            return self._artist.finish(item, detections)
+        except MediaError as error:
+            return Failed(source, f"{source.path}: {error}", weight=item.tag.weight)
+        except MemoryError:
+            if source.kind == "video":
+                raise
+            return Failed(source, f"{source.path} does not fit into memory", weight=item.tag.weight)
 
     # write: the calling thread
 
     def _write(self, item: Any) -> None:
         if isinstance(item, Finished):
+            self._budget.give_back(item.place.weight)
             self._write_finished(item)
         elif isinstance(item, VideoStart):
             self._reporter.source(item.source, item.frames, item.start.ordinal)
@@ -271,23 +147,39 @@ class Run:
         elif isinstance(item, VideoEnd):
             self._end_video(item)
         elif isinstance(item, Failed):
-            self._fail(Failure(str(item.source.path), item.reason, item.frames))
+            self._budget.give_back(item.weight)
+            self._write_failed(item)
 
     def _write_finished(self, item: Finished) -> None:
-        summary = self._summary
         source = item.source
-        if item.place.done:
+        if item.place.done or source.index in self._cut:
             return
-        summary.frames += 1
-        summary.inexact += not item.nms_exact
         if source.kind == "photo":
             self._reporter.source(source, 1, 0)
             self._folder.add(PhotoDone(source.index, item.size_hw, item.output, item.record))
-            self._reporter.advance(source, len(item.record.predictions))
-            self._reporter.finished(source, self._plan.root / item.output if item.output else None)
         else:
-            self._the_sink().add(item)
-            self._reporter.advance(source, len(item.record.predictions))
+            try:
+                self._the_sink().add(item)
+            except MediaError as error:
+                self._cut_video(source, error)
+                return
+        self._summary.frames += 1
+        self._summary.inexact += not item.nms_exact
+        self._reporter.advance(source, len(item.record.predictions))
+        if source.kind == "photo":
+            self._reporter.finished(source, self._plan.root / item.output if item.output else None)
+
+    def _write_failed(self, item: Failed) -> None:
+        source = item.source
+        if self._sink is not None and source.kind == "video":  # one of its frames
+            self._cut_video(source, MediaError(item.reason))
+            return
+        if source.kind == "photo":
+            if self._folder.photo_done(source.index):
+                return  # it was finished before, and read again for its batch alone
+            if not self._folder.photo_failed(source.index):
+                self._folder.add(PhotoFailed(source.index, item.reason))
+        self._fail(Failure(str(source.path), item.reason, item.frames))
 
     def _the_sink(self) -> VideoSink:
         if self._sink is None:
@@ -295,14 +187,30 @@ class Run:
         return self._sink
 
     def _end_video(self, end: VideoEnd) -> None:
-        done = self._the_sink().finish(end.broken)
+        if end.source.index in self._cut:
+            return
+        try:
+            done = self._the_sink().finish(end.broken)
+        except MediaError as error:
+            self._cut_video(end.source, error)
+            return
         self._sink = None
-        if done is None or end.broken:
-            frames = done.frames if done else 0
-            reason = end.broken or f"{end.source.path} has no frame to segment"
-            self._fail(Failure(str(end.source.path), reason, frames))
+        reason = end.broken or (None if done else f"{end.source.path} has no frame to segment")
+        self._close_video(end.source, done, reason)
+
+    def _cut_video(self, source: Source, error: MediaError) -> None:
+        """End a video whose next frames cannot be written, as one that breaks off there."""
+        sink, self._sink = self._the_sink(), None
+        self._cut.add(source.index)
+        self._decoder.give_up(source)
+        reason = f"{source.path} cannot be written to its end: {error}"
+        self._close_video(source, sink.cut(reason), reason)
+
+    def _close_video(self, source: Source, done: VideoDone | None, reason: str | None) -> None:
+        if reason is not None:
+            self._fail(Failure(str(source.path), reason, done.frames if done else 0))
         if done is not None:
-            self._reporter.finished(end.source, self._plan.root / done.output if done.output else None)
+            self._reporter.finished(source, self._plan.root / done.output if done.output else None)
 
     def _fail(self, failure: Failure) -> None:
         self._summary.failures.append(failure)

@@ -5,15 +5,17 @@ Knows parts, the journal and the order of both. Knows nothing about encoding: th
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.errors import OutputError
+from fashionseg.errors import MediaError, OutputError
 from fashionseg.files import make_folder
+from fashionseg.writers.names import frames_folder
 from fashionseg.writers.records import FrameRecord, PartDone, VideoDone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from fractions import Fraction
     from pathlib import Path
 
@@ -37,11 +39,13 @@ class ResumePoint:
         part: number of the first part that is not finished.
         ordinal: number of the first kept frame that is not finished.
         first_index: that frame's index in the source is at least this.
+        time: of the frame before, in seconds.
     """
 
     part: int = 0
     ordinal: int = 0
     first_index: int = 0
+    time: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class VideoSink:
         self._saves = "video" in options.save
         self._part = begin.start.part
         self._frames = begin.start.ordinal
+        self._time = begin.start.time
         self._records: list[FrameRecord] = []
         self._writer: Any = None
 
@@ -116,13 +121,19 @@ class VideoSink:
         return folder.part_path(source.index, part, PART_SUFFIX)
 
     def add(self, item: Finished) -> None:
-        """The next frame: encoded, and noted once its part is closed."""
+        """The next frame: encoded, and noted once its part is closed.
+
+        Raises:
+            MediaError: it cannot be written into a video; what was added before can be.
+        """
         if item.place.ordinal != self._frames:
             raise OutputError(f"frame {self._frames} of {self._source.path} is missing; begin anew with --restart")
         if item.image is not None:
-            with self._timings("encode"):
+            self._check_gap(item.record.time)
+            with self._timings("encode"), self._dropping_the_part():
                 self._open_writer(item.size_hw).write(item.image, item.place.pts)
         self._records.append(item.record)
+        self._time = item.record.time
         self._frames += 1
         if len(self._records) == PART_FRAMES:
             self._close_part()
@@ -139,18 +150,44 @@ class VideoSink:
         self._folder.drop_parts(self._source.index)
         return done
 
+    def cut(self, reason: str) -> VideoDone | None:
+        """End the video here, as one that breaks off; None where nothing is kept."""
+        try:
+            return self.finish(reason)
+        except MediaError:  # not even what there is can be joined
+            self._folder.forget_video(self._source.index)
+            self._folder.drop_parts(self._source.index)
+            return None
+
     def abandon(self) -> None:
         """Drop the part that is not closed; it is done again when the run goes on."""
         if self._writer is not None:
             self._writer.abandon()
             self._writer = None
 
+    @contextlib.contextmanager
+    def _dropping_the_part(self) -> Iterator[None]:
+        """Forget the part that is not closed where its writer fails: what is in it is not known."""
+        try:
+            yield
+        except MediaError:
+            self.abandon()
+            self._frames -= len(self._records)
+            self._records.clear()
+            raise
+
+    def _check_gap(self, time: Fraction | None) -> None:
+        from fashionseg.media.output import Timescale
+
+        if time is not None and self._time is not None:
+            Timescale.of(self._begin.time_base).check_gap(time - self._time)
+
     def _open_writer(self, size_hw: tuple[int, int]) -> Any:
         if self._writer is None:
             from fashionseg.media.video_writer import PartWriter
 
             path = self.part_path(self._folder, self._source, self._part)
-            make_folder(path.parent)
+            make_folder(path.parent, inside=self._folder.root)
             begin = self._begin
             self._writer = PartWriter(
                 path,
@@ -164,11 +201,12 @@ class VideoSink:
 
     def _close_part(self) -> None:
         if self._writer is not None:
-            with self._timings("encode"):
+            with self._timings("encode"), self._dropping_the_part():
                 self._writer.close()
             self._writer = None
         records = tuple(self._records)
-        self._folder.add(PartDone(self._source.index, self._part, self._begin.size_hw, records))
+        folder = frames_folder(self._name) if "frames" in self._options.save else None
+        self._folder.add(PartDone(self._source.index, self._part, self._begin.size_hw, records, folder))
         self._records.clear()
         self._part += 1
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.files import make_folder, write_bytes
 from fashionseg.masks import paste_masks
 from fashionseg.rle import encode_rle
-from fashionseg.writers.records import BOX_DIGITS, SCORE_DIGITS, FrameRecord, Prediction
+from fashionseg.writers.names import frames_folder
+from fashionseg.writers.records import BOX_DIGITS, SCORE_DIGITS, FrameRecord, Prediction, frame_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -113,7 +115,7 @@ class Artist:
             self._write(frame.image, name)
             return None, name
         if "frames" in self._save:
-            self._write(frame.image, f"{PurePosixPath(name).with_suffix('')}/{frame.index:06d}.jpg")
+            self._write(frame.image, frame_file(frames_folder(name), frame.index))
         return frame.image if "video" in self._save else None, None
 
     def _write(self, image: NDArray[np.uint8], name: str) -> None:

@@ -10,11 +10,11 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from fashionseg.files import flush_folder, output_errors, replacing
-from fashionseg.writers.records import PartDone
+from fashionseg.writers.names import frames_folder
+from fashionseg.writers.records import PartDone, frame_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -192,7 +192,7 @@ class _CocoWriter:
         video_id = len(self.videos) + 1
         length = 0
         size_hw = (0, 0)
-        stem = str(PurePosixPath(output).with_suffix(""))
+        stem = frames_folder(output)
         for part in parts:
             size_hw = part.size_hw
             for frame in part.frames:
@@ -222,7 +222,7 @@ class _CocoWriter:
             images.add(
                 {
                     "id": image_id,
-                    "file_name": f"{stem}/{frame.index:06d}.jpg",
+                    "file_name": frame_file(stem, frame.index),
                     "width": size_hw[1],
                     "height": size_hw[0],
                     "video_id": video_id,

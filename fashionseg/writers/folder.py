@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fashionseg.errors import OutputError
 from fashionseg.files import make_folder, output_errors
 from fashionseg.writers.journal import Journal, Record, read_records
-from fashionseg.writers.records import Done, PartDone, PhotoDone, VideoDone, parse_record
+from fashionseg.writers.records import Done, PartDone, PhotoDone, PhotoFailed, VideoDone, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,7 @@ class RunFolder:
         self._restart = restart
         self._stack = ExitStack()
         self._photos: dict[int, int] = {}
+        self._failed: set[int] = set()
         self._parts: dict[int, list[int]] = {}
         self._videos: dict[int, int] = {}
 
@@ -48,12 +49,14 @@ class RunFolder:
         with ExitStack() as stack:
             make_folder(self.root)
             make_folder(self.state, inside=self.root)
+            self._refuse_links()
             stack.callback(self._lock())
             self._refuse_foreign_files()
             if self._restart:
                 self._forget()
             shutil.rmtree(self.temporary, ignore_errors=True)
-            make_folder(self.temporary)
+            make_folder(self.temporary, inside=self.root)
+            make_folder(self.state / "parts", inside=self.root)
             self.journal = stack.enter_context(Journal(self.state / "journal"))
             self._replay()
             self._stack = stack.pop_all()
@@ -76,6 +79,10 @@ class RunFolder:
     def photo_done(self, source: int) -> bool:
         """Whether this photo is finished."""
         return source in self._photos
+
+    def photo_failed(self, source: int) -> bool:
+        """Whether an earlier run could not segment this photo."""
+        return source in self._failed
 
     def parts_done(self, source: int) -> int:
         """How many parts of this video are finished, from its beginning."""
@@ -102,13 +109,16 @@ class RunFolder:
         return self.state / "parts" / str(source) / f"{part:06d}{suffix}"
 
     def drop_parts(self, source: int) -> None:
-        """Remove the part files of a video that is joined."""
+        """Remove the part files of a video that is joined, once it is certain that they are not needed again."""
+        self.journal.sync()
         shutil.rmtree(self.state / "parts" / str(source), ignore_errors=True)
 
     def add(self, done: Done) -> None:
         """Note in the journal that something is finished; its files must be in place already."""
-        output = None if isinstance(done, PartDone) else done.output
-        folder = (self.root / output).parent if output else None
+        if isinstance(done, PartDone):
+            folder = self.root / done.folder if done.folder else None
+        else:
+            folder = (self.root / done.output).parent if done.output else None
         self._index(self.journal.append(done.to_record(), folder), done)
 
     def finished(self, source: int) -> Iterator[PhotoDone | PartDone]:
@@ -116,7 +126,7 @@ class RunFolder:
         offsets = [self._photos[source]] if source in self._photos else self._parts.get(source, [])
         for offset in offsets:
             done = self._at(offset)
-            if not isinstance(done, VideoDone):
+            if isinstance(done, PhotoDone | PartDone):
                 yield done
 
     def _at(self, offset: int) -> Done:
@@ -125,10 +135,14 @@ class RunFolder:
     def _index(self, offset: int, done: Done) -> None:
         if isinstance(done, PhotoDone):
             self._photos[done.source] = offset
+            self._failed.discard(done.source)
+        elif isinstance(done, PhotoFailed):
+            self._failed.add(done.source)
         elif isinstance(done, VideoDone):
             self._videos[done.source] = offset
         else:
             parts = self._parts.setdefault(done.source, [])
+            del parts[done.part :]  # a video whose parts were lost is begun anew
             if done.part == len(parts):
                 parts.append(offset)
 
@@ -145,10 +159,16 @@ class RunFolder:
                 ) from None
         return lock.release
 
+    def _refuse_links(self) -> None:
+        """A journal or lock that is a link would have this run write into somebody else's file."""
+        for name in ("journal", "lock", "tmp", "parts"):
+            if (self.state / name).is_symlink():
+                raise OutputError(f"{self.state / name} is a link; remove it")
+
     def _refuse_foreign_files(self) -> None:
         if self._restart or (self.state / "journal").exists():
             return
-        for name in ("predictions.json", "images.json"):
+        for name in ("predictions.json", "images.json", "failures.json"):
             if (self.root / name).exists():
                 raise OutputError(
                     f"{self.root} holds a {name} that this command did not begin; choose another folder with -o, "
@@ -161,17 +181,21 @@ class RunFolder:
         with output_errors(self.root):
             if journal.exists():
                 for _, _, record in read_records(journal):
-                    self._remove_output(record)
+                    self._remove_outputs(record)
                 journal.unlink()
             for name in ("predictions.json", "images.json", "failures.json"):
                 (self.root / name).unlink(missing_ok=True)
         shutil.rmtree(self.state / "parts", ignore_errors=True)
 
-    def _remove_output(self, record: Record) -> None:
-        output = record.get("out")
-        if isinstance(output, str):
-            path = self.root / output
-            if path.parent.resolve().is_relative_to(self.root.resolve()):
+    def _remove_outputs(self, record: Record) -> None:
+        try:
+            done = parse_record(record, str(self.root))
+        except OutputError:
+            return  # the header, or of another version: what it wrote is written over, or stays
+        files = done.files if isinstance(done, PartDone) else (done.output,)
+        for name in files:
+            path = self.root / (name or "")
+            if name and path.parent.resolve().is_relative_to(self.root.resolve()):
                 path.unlink(missing_ok=True)
 
     def _replay(self) -> None:
@@ -189,7 +213,7 @@ class RunFolder:
     def _still_there(self, done: Done) -> bool:
         """Whether the output of a record is still in place; what the user removed is done again."""
         if isinstance(done, PartDone):
-            return True  # its file is gone once the video is joined; see `parts_usable`
+            return True  # its file is gone once the video is joined; whether it is needed shows when the video goes on
         return done.output is None or (self.root / done.output).is_file()
 
     def _compare(self, header: Record) -> None:

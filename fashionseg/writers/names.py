@@ -58,6 +58,11 @@ def output_names(sources: Sequence[Source], *, frames: bool = False) -> list[str
     return names
 
 
+def frames_folder(output: str) -> str:
+    """The folder of a video's frames, beside its output."""
+    return str(PurePosixPath(output).with_suffix(""))
+
+
 def _claims(stem: str, suffix: str) -> set[str]:
     names = {_fold(stem + suffix)}
     if suffix == ".mp4":

@@ -65,7 +65,7 @@ class FrameRecord:
         index, time, predictions = value
         return cls(
             int(index),
-            None if time is None else Fraction(time),
+            None if time is None else _fraction(time),
             tuple(Prediction.from_json(prediction) for prediction in predictions),
         )
 
@@ -91,13 +91,35 @@ class PhotoDone:
 
 
 @dataclass(frozen=True, slots=True)
+class PhotoFailed:
+    """A photo that cannot be segmented, so that a run that goes on need not begin its batch anew."""
+
+    source: int
+    reason: str
+    output: None = None
+
+    def to_record(self) -> Record:
+        """For the journal."""
+        return {"t": "failed", "s": self.source, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
 class PartDone:
-    """A finished part of a video: number `part`, from 0, of source number `source`."""
+    """A finished part of a video: number `part`, from 0, of source number `source`.
+
+    `folder` is that of its frames' files relative to the output folder, or None where none are written.
+    """
 
     source: int
     part: int
     size_hw: tuple[int, int]
     frames: tuple[FrameRecord, ...]
+    folder: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its frames' files relative to the output folder."""
+        return tuple(frame_file(self.folder, frame.index) for frame in self.frames) if self.folder else ()
 
     def to_record(self) -> Record:
         """For the journal."""
@@ -106,6 +128,7 @@ class PartDone:
             "s": self.source,
             "part": self.part,
             "size": list(self.size_hw),
+            "folder": self.folder,
             "frames": [frame.to_json() for frame in self.frames],
         }
 
@@ -124,7 +147,12 @@ class VideoDone:
         return {"t": "video", "s": self.source, "frames": self.frames, "out": self.output, "broken": self.broken}
 
 
-Done = PhotoDone | PartDone | VideoDone
+Done = PhotoDone | PhotoFailed | PartDone | VideoDone
+
+
+def frame_file(folder: str, index: int) -> str:
+    """The file of a video's frame, relative to the output folder."""
+    return f"{folder}/{index:06d}.jpg"
 
 
 def parse_record(record: Record, where: str) -> Done:
@@ -140,16 +168,20 @@ def parse_record(record: Record, where: str) -> Done:
 
 
 def _parse_photo(record: Record) -> Done:
-    return PhotoDone(int(record["s"]), _size(record), record["out"], FrameRecord.from_json(record["frame"]))
+    return PhotoDone(int(record["s"]), _size(record), _text(record["out"]), FrameRecord.from_json(record["frame"]))
+
+
+def _parse_failed(record: Record) -> Done:
+    return PhotoFailed(int(record["s"]), str(record["reason"]))
 
 
 def _parse_part(record: Record) -> Done:
     frames = tuple(FrameRecord.from_json(frame) for frame in record["frames"])
-    return PartDone(int(record["s"]), int(record["part"]), _size(record), frames)
+    return PartDone(int(record["s"]), int(record["part"]), _size(record), frames, _text(record["folder"]))
 
 
 def _parse_video(record: Record) -> Done:
-    return VideoDone(int(record["s"]), int(record["frames"]), record["out"], record["broken"])
+    return VideoDone(int(record["s"]), int(record["frames"]), _text(record["out"]), _text(record["broken"]))
 
 
 def _size(record: Record) -> tuple[int, int]:
@@ -157,4 +189,15 @@ def _size(record: Record) -> tuple[int, int]:
     return int(height), int(width)
 
 
-_PARSERS = {"photo": _parse_photo, "part": _parse_part, "video": _parse_video}
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r} is no text")
+
+
+def _fraction(text: Any) -> Fraction:
+    numerator, _, denominator = str(text).partition("/")
+    return Fraction(int(numerator), int(denominator or 1))
+
+
+_PARSERS = {"photo": _parse_photo, "failed": _parse_failed, "part": _parse_part, "video": _parse_video}

@@ -11,7 +11,6 @@ import stubs
 
 from fashionseg.media.video_reader import VideoReader
 from fashionseg.segment import SegmentOptions, SilentReporter, segment
-from fashionseg.segment import run as run_module
 from fashionseg.segment import video as video_module
 
 NOTHING_DRAWN = frozenset({"boxes", "labels", "masks"})
@@ -21,7 +20,6 @@ NOTHING_DRAWN = frozenset({"boxes", "labels", "masks"})
 def small_parts(monkeypatch):
     """Parts of five frames, and the stub's model file."""
     monkeypatch.setattr("fashionseg.segment.read_model", lambda path: stubs.model_file())
-    monkeypatch.setattr(run_module, "PART_FRAMES", 5)
     monkeypatch.setattr(video_module, "PART_FRAMES", 5)
 
 
