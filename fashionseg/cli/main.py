@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -73,6 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = run(words, debug="--debug" in words or bool(os.environ.get("FASHIONSEG_DEBUG")))
     except KeyboardInterrupt:  # while an earlier one was being reported
         code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        _leave_at_once(code)
     sys.exit(code)
 
 
@@ -106,10 +109,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 
 
 def _say(message: str) -> None:
-    try:
-        click.echo(f"fashionseg: {message}", err=True)
-    except OSError:
-        return  # nobody listens
+    from fashionseg.cli.streams import say
+
+    say(f"fashionseg: {message}")
 
 
 def _flush_stdout() -> None:
@@ -121,7 +123,19 @@ def _flush_stdout() -> None:
 
 
 def _silence_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    from fashionseg.cli.streams import silence
+
+    silence(sys.stdout)
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process where threads of a run that was stopped at once are still busy in native code.
+
+    Python's own shutdown ends such a thread inside the library, which takes that for a crash and aborts.
+    """
+    if any(thread.name.startswith("fashionseg-") for thread in threading.enumerate()):
+        _flush_stdout()
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from fashionseg.cli.streams import LastingStderr, say, silence
+from fashionseg.errors import OutputError
 from fashionseg.segment.types import SilentReporter
 
 if TYPE_CHECKING:
@@ -45,21 +47,37 @@ def choose_reporter(*, quiet: bool, as_json: bool) -> Iterator[Reporter]:
 
 @contextmanager
 def stopping_on_signals(reporter: Reporter) -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets once; a second Ctrl-C stops at once."""
-    stop = threading.Event()
+    """An event that Ctrl-C or SIGTERM sets once; a second Ctrl-C stops at once.
+
+    The handler takes no lock and writes nothing: it may interrupt the main thread inside the reporter, which would then
+    wait for itself. Another thread tells the reporter.
+    """
+    stop, woken = threading.Event(), threading.Event()
+    signals: list[int] = []
 
     def handle(number: int, frame: object) -> None:
-        if stop.is_set():
+        if signals:
             raise KeyboardInterrupt
+        signals.append(number)
         stop.set()
-        reporter.note("stopping after what is under way; the same command goes on (again: stop now)")
+        woken.set()
 
+    def tell() -> None:
+        woken.wait()
+        if signals:
+            with suppress(OutputError):  # the run's own thread meets it too and ends the run
+                reporter.note("stopping after what is under way; the same command goes on (again: stop now)")
+
+    teller = threading.Thread(target=tell, name="fashionseg-signals", daemon=True)
+    teller.start()
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        woken.set()
+        teller.join()
 
 
 class QuietReporter(SilentReporter):
@@ -67,7 +85,7 @@ class QuietReporter(SilentReporter):
 
     def failed(self, failure: Failure) -> None:
         """See `Reporter`."""
-        _line(f"failed: {failure.reason}")
+        say(f"failed: {failure.reason}")
 
 
 class PlainReporter(QuietReporter):
@@ -82,18 +100,18 @@ class PlainReporter(QuietReporter):
 
     def note(self, message: str) -> None:
         """See `Reporter`."""
-        _line(message)
+        say(message)
 
     def begin(self, plan: Plan, done: int) -> None:
         """See `Reporter`."""
         self._total, self._done = len(plan.sources), done
-        _line(_opening(plan, done))
+        say(_opening(plan, done))
 
     def source(self, source: Source, frames: int | None, first: int) -> None:
         """See `Reporter`."""
         if source.kind == "video":
             going_on = f", going on at frame {first}" if first else ""
-            _line(f"{source.path}: {'unknown number of' if frames is None else frames} frames{going_on}")
+            say(f"{source.path}: {'unknown number of' if frames is None else frames} frames{going_on}")
 
     def advance(self, source: Source, detections: int) -> None:
         """See `Reporter`."""
@@ -102,7 +120,12 @@ class PlainReporter(QuietReporter):
         if now - self._told >= LOG_SECONDS:
             self._told = now
             rate = self._frames / (now - self._began)
-            _line(f"{self._done} of {self._total} inputs, {self._frames} pictures, {rate:.1f}/s, at {source.path}")
+            say(f"{self._done} of {self._total} inputs, {self._frames} pictures, {rate:.1f}/s, at {source.path}")
+
+    def failed(self, failure: Failure) -> None:
+        """See `Reporter`."""
+        super().failed(failure)
+        self._done += 1
 
     def finished(self, source: Source, output: Path | None) -> None:
         """See `Reporter`."""
@@ -115,7 +138,7 @@ class RichReporter(SilentReporter):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=cast("IO[str]", LastingStderr()), highlight=False)
         self._progress = _progress(self._console)
         self._inputs: TaskID | None = None
         self._video: TaskID | None = None
@@ -178,6 +201,7 @@ class JsonReporter(SilentReporter):
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._frames = 0
+        self._lost = ""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="fashionseg-heartbeat", daemon=True)
@@ -218,14 +242,21 @@ class JsonReporter(SilentReporter):
         while not self._ended.wait(LOG_SECONDS):
             try:
                 self._event("heartbeat", pictures=self._frames)
-            except OSError:
-                return  # the reader is gone; the run's own thread meets it too and ends the run
+            except OutputError:
+                return  # the run's own thread meets it too and ends the run
 
     def _event(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "seconds": round(time.monotonic() - self._began, 3), **values})
         with self._lock:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            if self._lost:
+                raise OutputError(self._lost)
+            try:
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+            except OSError as error:
+                silence(sys.stdout)
+                self._lost = f"cannot write to standard output ({error.strerror}): stopped; the same command goes on"
+                raise OutputError(self._lost) from error
 
 
 def _progress(console: Any) -> Progress:
@@ -272,8 +303,3 @@ def _opening(plan: Plan, done: int) -> str:
 def _short(name: str, width: int = 40) -> str:
     clean = name.encode("utf-8", "replace").decode().replace("\n", "␊")
     return clean if len(clean) <= width else "…" + clean[-width + 1 :]
-
-
-def _line(message: str) -> None:
-    sys.stderr.write(message.encode("utf-8", "replace").decode().replace("\n", "␊") + "\n")
-    sys.stderr.flush()
