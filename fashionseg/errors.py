@@ -5,6 +5,8 @@ and says what to do. The command line prints that sentence and exits with `exit_
 library knows about exit codes.
 """
 
+from __future__ import annotations
+
 
 class FashionsegError(Exception):
     """Root of all errors raised on purpose by fashionseg."""
@@ -57,3 +59,7 @@ class MissingExtraError(FashionsegError):
         super().__init__(f"{package} is not installed; install it with: pip install 'fashionseg[{extra}]'")
         self.package = package
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """So that it survives the way back from a worker process."""
+        return type(self), (self.package, self.extra)
