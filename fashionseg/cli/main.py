@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from importlib import import_module
 from typing import Any
 
 import click
 
 from fashionseg._version import __version__
+from fashionseg.cli.lazy import LazyGroup
 
 COMMANDS = {
     "segment": "Segment clothing in photos and video.",
@@ -30,26 +30,10 @@ COMMANDS = {
 EXIT_INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is called, not to list it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(import_module(f"fashionseg.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
 @click.group(
     cls=LazyGroup,
+    home="fashionseg.cli",
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FASHIONSEG"},
     epilog="Every option can also come from the environment: FASHIONSEG_SEGMENT_CONF=0.4 stands for "
     "`segment --conf 0.4`.",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
+
+from fashionseg.cli.lazy import LazyGroup
 
 COMMANDS = {
     "convert": "Convert DeepFashion2, YOLO-seg or label maps to COCO.",
@@ -19,25 +19,9 @@ COMMANDS = {
 """Each command with its short help; its module is `fashionseg.cli.data.NAME`, its function there NAME too."""
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is called, not to list it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, short_help="Convert, split, check, draw and generate data sets.")
+@click.group(
+    cls=LazyGroup, home=__name__, table=COMMANDS, short_help="Convert, split, check, draw and generate data sets."
+)
 def data() -> None:
     """Prepare COCO data sets: convert, check, split, look at, and draw them.
 
