@@ -1,4 +1,7 @@
-"""From decoded pictures to detections in their own pixels: resize, batch, run, scale back; in order.
+"""From decoded pictures to detections in their own pixels: resize, group, run, scale back; in order.
+
+`infer` does it one run after the other; who wants several runs at a time maps a `Runner` over `form_groups` and puts
+the results `in_order`.
 
 Knows backends and the rules by which pictures share a batch. Knows nothing about files, drawing or output.
 
@@ -10,7 +13,9 @@ detections as in a batch up to rounding.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +24,8 @@ from fashionseg.errors import OutOfMemoryError
 from fashionseg.preprocess import make_batch, padded_size, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,12 +75,17 @@ class Inferred:
     tag: Any = None
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A place in the output order: an item that passes through, or a picture that waits for its detections."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pictures that share a run of the model, or one item that passes through.
 
-    item: Any
-    ready: bool
+    Attributes:
+        items: `Prepared` before the run, `Inferred` after it; or one item of any other kind.
+        places: of each item, its number in the order of input, from 0.
+    """
+
+    items: tuple[Any, ...]
+    places: tuple[int, ...]
 
 
 def prepare_frame(frame: Frame, spec: ModelSpec, block: Hashable, tag: Any = None) -> Prepared:
@@ -87,88 +98,152 @@ def infer(
 ) -> Iterator[Any]:
     """Run the model over `Prepared` items in batches; yields `Inferred` items in the order of input.
 
-    Items that are not `Prepared` are handed through at their place. At most one block is held at a time, and of it no
-    more than `MAX_HELD_BYTES`, but for the last picture.
+    Items of other types pass through at their place.
 
     Args:
-        items: `Prepared` and others, in order.
+        items: `Prepared` pictures, and marks of the caller's own.
         backend: runs the model.
-        batch: pictures a run at most, > 0. Halved when the device runs out of memory, which `note` is told once.
-
-    Raises:
-        FashionsegError: the backend failed.
+        batch: pictures a run at most.
+        note: receives a line when the batch had to be made smaller because memory ran out.
     """
-    return _Batcher(backend, batch, note).run(items)
+    groups = form_groups(items, backend.spec.size_divisor, batch)
+    return in_order(map(Runner(backend, note), groups))
 
 
-class _Batcher:
-    def __init__(self, backend: Backend, batch: int, note: Callable[[str], None] | None) -> None:
+def form_groups(items: Iterable[Any], divisor: int, batch: int) -> Iterator[Group]:
+    """Pictures in groups of at most `batch`, of one block and one padded size; other items alone."""
+    return _Grouping(divisor, batch).run(items)
+
+
+def in_order(groups: Iterable[Group]) -> Iterator[Any]:
+    """The items of groups that went through a `Runner`, in the order of input, each as soon as it is its turn."""
+    early: dict[int, Any] = {}
+    place = 0
+    for group in groups:
+        early.update(zip(group.places, group.items, strict=True))
+        while place in early:
+            yield early.pop(place)
+            place += 1
+
+
+class Runner:
+    """Runs the model over groups; may be called from several threads. Lets as many in as the backend takes."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        note: Callable[[str], None] | None = None,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Args:
+        backend: runs the model.
+        note: receives a line when the batch had to be made smaller because memory ran out.
+        timed: makes a context that is around each run.
+        """
         self._backend = backend
-        self._batch = batch
         self._note = note
-        self._order: deque[_Pending] = deque()
+        self._timed = timed
+        self._entrance = threading.Semaphore(backend.streams)
+        self._lock = threading.Lock()
+        self._limit: int | None = None
+
+    def __call__(self, group: Group) -> Group:
+        """The group with `Inferred` items; one that passes through unchanged."""
+        if not isinstance(group.items[0], Prepared):
+            return group
+        done: list[Inferred] = []
+        while len(done) < len(group.items):
+            done += self._run(group.items[len(done) :][: self._limit])
+        return Group(tuple(done), group.places)
+
+    def _run(self, items: tuple[Prepared, ...]) -> list[Inferred]:
+        images, sizes = make_batch([item.resized for item in items], self._backend.spec.size_divisor)
+        try:
+            with self._entrance, self._timed():
+                raw = self._backend.run(images, sizes)
+        except OutOfMemoryError:
+            if len(items) == 1:
+                raise
+            self._lower_limit(len(items) // 2)
+            return []
+        return inferred_of(items, raw, sizes)
+
+    def _lower_limit(self, limit: int) -> None:
+        with self._lock:
+            if self._limit is not None and self._limit <= limit:
+                return  # another thread was first
+            self._limit = limit
+        if self._note:
+            self._note(f"{self._backend.device} is out of memory: going on with a batch of {limit}")
+
+
+@dataclass(slots=True)
+class _Place:
+    """A place in the order of input; `grouped` once its item is on its way. `weight` in bytes."""
+
+    number: int
+    item: Any
+    weight: int
+    grouped: bool = False
+
+
+class _Grouping:
+    """Gathers pictures; what waits, for its group or behind one that does, is bounded."""
+
+    def __init__(self, divisor: int, batch: int) -> None:
+        self._divisor = divisor
+        self._batch = batch
+        self._order: deque[_Place] = deque()
         self._held = 0
-        self._groups: dict[tuple[int, int], list[_Pending]] = {}
+        self._groups: dict[tuple[int, int], list[_Place]] = {}
         self._block: Hashable = None
 
-    def run(self, items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            yield from self._take(item)
-        self._flush()
-        yield from self._finished()
+    def run(self, items: Iterable[Any]) -> Iterator[Group]:
+        for number, item in enumerate(items):
+            if isinstance(item, Prepared):
+                yield from self._take(_Place(number, item, item.frame.image.nbytes), item)
+            else:
+                yield Group((item,), (number,))
+        yield from self._flush()
 
-    def _take(self, item: Any) -> Iterator[Any]:
-        if not isinstance(item, Prepared):
-            self._order.append(_Pending(item, ready=True))
-        else:
-            if item.block != self._block:
-                self._flush()
-                self._block = item.block
-            place = _Pending(item, ready=False)
-            self._order.append(place)
-            self._held += item.frame.image.nbytes
-            height, width = item.resized.shape[:2]
-            group = self._groups.setdefault(padded_size((height, width), self._backend.spec.size_divisor), [])
-            group.append(place)
-            if len(group) >= self._batch:
-                self._infer(group)
-            if self._held >= MAX_HELD_BYTES:
-                self._flush()
-        yield from self._finished()
+    def _take(self, place: _Place, item: Prepared) -> Iterator[Group]:
+        if item.block != self._block:
+            yield from self._flush()
+            self._block = item.block
+        self._order.append(place)
+        self._held += place.weight
+        height, width = item.resized.shape[:2]
+        group = self._groups.setdefault(padded_size((height, width), self._divisor), [])
+        group.append(place)
+        if len(group) >= self._batch:
+            yield self._leave(group)
+        if self._held >= MAX_HELD_BYTES:
+            yield from self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self) -> Iterator[Group]:
         for group in self._groups.values():
-            self._infer(group)
+            if group:
+                yield self._leave(group)
         self._groups.clear()
 
-    def _finished(self) -> Iterator[Any]:
-        while self._order and self._order[0].ready:
-            item = self._order.popleft().item
-            if isinstance(item, Inferred):
-                self._held -= item.frame.image.nbytes
-            yield item
-
-    def _infer(self, group: list[_Pending]) -> None:
-        while group:
-            some = group[: self._batch]
-            try:
-                results = infer_batch([place.item for place in some], self._backend)
-            except OutOfMemoryError:
-                if self._batch == 1 or len(some) == 1:
-                    raise
-                self._batch = max(1, len(some) // 2)
-                if self._note:
-                    self._note(f"{self._backend.device} is out of memory: going on with a batch of {self._batch}")
-                continue
-            for place, result in zip(some, results, strict=True):
-                place.item, place.ready = result, True
-            del group[: len(some)]
+    def _leave(self, group: list[_Place]) -> Group:
+        left = Group(tuple(place.item for place in group), tuple(place.number for place in group))
+        for place in group:
+            place.item, place.grouped = None, True
+        group.clear()
+        while self._order and self._order[0].grouped:
+            self._held -= self._order.popleft().weight
+        return left
 
 
-def infer_batch(items: list[Prepared], backend: Backend) -> list[Inferred]:
-    """Run the model once over `items`, which need not be of one size; results in the same order."""
-    images, sizes = make_batch([item.resized for item in items], backend.spec.size_divisor)
-    raw = backend.run(images, sizes)
+def inferred_of(items: Sequence[Prepared], raw: RawBatch, sizes: NDArray[np.int32]) -> list[Inferred]:
+    """What a run of the model found in `items`, in the pixels of their frames.
+
+    Args:
+        items: the pictures of the run, in the order of its rows.
+        raw: the outputs of the run.
+        sizes: int32 [N, 2], height and width of the resized pictures.
+    """
     return [
         Inferred(
             item.frame,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -242,6 +243,20 @@ class Pipeline:
         for number in range(workers):
             self._start(f"{name}-{number}", work, clock, ended)
         return _drain_slots(slots)
+
+    def task(self, name: str, function: Callable[[], T]) -> Future[T]:
+        """Call `function` once, in a thread of its own; not a stage, so it has no clock."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            future.set_result(function())
+
+        def ended(error: BaseException | None) -> None:
+            if error is not None:
+                future.set_exception(error)
+
+        self._start(name, work, StageClock(name), ended)
+        return future
 
     def _clock(self, name: str, threads: int) -> StageClock:
         clock = StageClock(name, threads=threads)

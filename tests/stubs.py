@@ -47,6 +47,7 @@ class StubBackend:
 
     device = "cpu"
     description = "stub"
+    streams = 1
 
     def __init__(self, spec, fail=None):
         self.spec = spec

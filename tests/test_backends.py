@@ -1,6 +1,7 @@
 """Backends: the same questions over all of them; devices that are not there."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -73,6 +74,22 @@ def test_pictures_of_one_size_in_a_batch_equal_single_runs(backend):
         assert together.num_detections[row] == count
         difference = np.abs(together.boxes[row, :count] - alone.boxes[0, :count]).max(initial=0)
         assert difference < 0.01, difference
+
+
+def test_several_runs_at_a_time_share_the_threads_and_give_the_same(backend):
+    assert backend.streams == 1, "nobody asked for several"
+    batches = [batch_of((224, 160)), batch_of((160, 224)), batch_of((200, 224), (224, 160))]
+    with registry.open_backend(read_model(), "cpu", threads=2, several_runs=True) as several:
+        assert several.streams == 2
+        with ThreadPoolExecutor(2) as threads:
+            raws = list(threads.map(lambda batch: several.run(*batch), batches * 3))
+    for raw, batch in zip(raws, batches * 3, strict=True):
+        alone = backend.run(*batch)
+        assert raw.num_detections.tolist() == alone.num_detections.tolist()
+        difference = np.abs(raw.boxes - alone.boxes).max()
+        assert difference < 0.01, difference
+    with registry.open_backend(read_model(), "cpu", threads=1, several_runs=True) as single:
+        assert single.streams == 1
 
 
 def test_closing_twice_is_fine_and_running_after_is_an_error():

@@ -1,5 +1,7 @@
 """Batching: order, blocks, sizes, memory, scaling back."""
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 import stubs
 
 from fashionseg.errors import OutOfMemoryError
-from fashionseg.inference import Inferred, Prepared, detections_of, infer, prepare_frame
+from fashionseg.inference import Inferred, Prepared, Runner, detections_of, form_groups, in_order, infer, prepare_frame
 from fashionseg.media.frame import Frame, Source
+from fashionseg.pipeline import Pipeline
 
 
 def prepared(images, blocks=None):
@@ -80,6 +83,37 @@ def test_out_of_memory_halves_the_batch_and_says_so():
     assert [item.tag for item in found] == list(range(9))
     assert len(notes) == 2, notes  # 8 -> 4 -> 2
     assert max(shape[0] for shape in backend.batches[2:]) == 2
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_several_runs_at_a_time_give_the_same_in_the_same_order(streams):
+    images = [stubs.picture((80, 64) if n % 3 else (64, 120), seed=n) for n in range(30)]
+    inside, most = [0], [0]
+    lock = threading.Lock()
+
+    class Backend(stubs.StubBackend):
+        def run(self, images, image_sizes):
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            time.sleep(0.002 if images.shape[0] > 2 else 0)
+            raw = super().run(images, image_sizes)
+            with lock:
+                inside[0] -= 1
+            return raw
+
+    backend = Backend(stubs.spec())
+    backend.streams = streams
+    with Pipeline() as pipeline:
+        groups = form_groups(iter([*prepared(images), "mark"]), backend.spec.size_divisor, 4)
+        found = list(in_order(pipeline.map("infer", Runner(backend), groups, workers=3)))
+    *found, mark = found
+    assert mark == "mark"
+    assert most[0] == streams
+    alone = list(infer(prepared(images), stubs.StubBackend(stubs.spec()), batch=4))
+    assert [item.tag for item in found] == [item.tag for item in alone] == list(range(30))
+    for one, other in zip(found, alone, strict=True):
+        assert np.array_equal(one.detections.scores, other.detections.scores)
 
 
 def test_out_of_memory_with_one_picture_is_an_error():

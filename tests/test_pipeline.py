@@ -165,6 +165,24 @@ def test_whoever_waits_for_a_budget_is_let_go_at_the_end():
     assert not _our_threads()
 
 
+def test_a_task_runs_beside_the_stages_and_its_error_is_raised_where_it_is_wanted():
+    def load():
+        time.sleep(0.02)
+        return threading.current_thread().name
+
+    def fail():
+        raise OSError("boom")
+
+    with Pipeline() as pipeline:
+        task = pipeline.task("load", load)
+        assert not task.done()
+        assert set(pipeline.map("work", lambda n: task.result(), range(5), workers=2)) == {"fashionseg-load"}
+    with pytest.raises(OSError, match="boom"), Pipeline() as pipeline:
+        task = pipeline.task("load", fail)
+        list(pipeline.map("work", lambda n: task.result(), range(5), workers=2))
+    assert not _our_threads()
+
+
 def test_ctrl_c_does_not_wait_for_native_code():
     began = time.monotonic()
     release = threading.Event()

@@ -39,17 +39,19 @@ class RawBatch:
 
 
 class Backend(Protocol):
-    """Runs one model file on one device. A context manager; `run` may be called from one thread at a time.
+    """Runs one model file on one device. A context manager.
 
     Attributes:
         spec: the model's metadata.
         device: where it really runs, such as "cpu", "cuda:0", "trt:0".
         description: one line for people: library, version, device, threads.
+        streams: how many threads may be in `run` at the same time. They need not always be the same threads.
     """
 
     spec: ModelSpec
     device: str
     description: str
+    streams: int
 
     def run(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> RawBatch:
         """Run the model.

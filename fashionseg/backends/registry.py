@@ -80,6 +80,7 @@ def open_backend(
     device: str | Device = "auto",
     *,
     threads: int | None = None,
+    several_runs: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> Backend:
     """Load `model` onto a device.
@@ -88,6 +89,8 @@ def open_backend(
         model: a verified model file.
         device: see `parse_device`; "auto" takes a GPU where one works, else the CPU.
         threads: of the CPU; None lets the backend choose.
+        several_runs: several threads will call `run`, and pictures a second matter more than the time of each: the
+            backend may allow runs at the same time (`Backend.streams`), each with fewer threads.
         note: receives one line when "auto" passes over a GPU that is present but cannot be used.
 
     Raises:
@@ -97,35 +100,35 @@ def open_backend(
     wanted = parse_device(device) if isinstance(device, str) else device
     check_device(wanted)
     if wanted.kind != "auto":
-        return _OPENERS[wanted.kind](model, wanted.index, threads)
+        return _OPENERS[wanted.kind](model, wanted.index, threads, several_runs)
     if gpu_present():
         try:
-            return _OPENERS["cuda"](model, 0, threads)
+            return _OPENERS["cuda"](model, 0, threads, several_runs)
         except DeviceError as error:
             if note:
                 note(f"a GPU is present but not used: {error}")
-    return _OPENERS["cpu"](model, 0, threads)
+    return _OPENERS["cpu"](model, 0, threads, several_runs)
 
 
-def _open_cpu(model: ModelFile, index: int, threads: int | None) -> Backend:
+def _open_cpu(model: ModelFile, index: int, threads: int | None, several_runs: bool) -> Backend:
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend.on_cpu(model, threads)
+    return OnnxRuntimeBackend.on_cpu(model, threads, several_runs=several_runs)
 
 
-def _open_cuda(model: ModelFile, index: int, threads: int | None) -> Backend:
+def _open_cuda(model: ModelFile, index: int, threads: int | None, several_runs: bool) -> Backend:
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend.on_cuda(model, index)
 
 
-def _open_trt(model: ModelFile, index: int, threads: int | None) -> Backend:
+def _open_trt(model: ModelFile, index: int, threads: int | None, several_runs: bool) -> Backend:
     raise DeviceError(
         f"device trt:{index} was asked for, but this release runs models through ONNX Runtime alone; use --device cuda"
     )
 
 
-_OPENERS: dict[str, Callable[[ModelFile, int, int | None], Backend]] = {
+_OPENERS: dict[str, Callable[[ModelFile, int, int | None, bool], Backend]] = {
     "cpu": _open_cpu,
     "cuda": _open_cuda,
     "trt": _open_trt,

@@ -9,11 +9,12 @@ itself only; a failure of the model, the device or the output ends the run. The 
 from __future__ import annotations
 
 import functools
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.backends.registry import gpu_present, open_backend, parse_device
 from fashionseg.errors import FashionsegError, MediaError
-from fashionseg.inference import Inferred, infer
+from fashionseg.inference import Inferred, Runner, form_groups, in_order
 from fashionseg.pipeline import Pipeline
 from fashionseg.segment.decode import MAX_BYTES_UNDER_WAY, Decoder, Failed
 from fashionseg.segment.types import GPU_BATCH, Failure, Summary, Timings
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from fashionseg.writers.folder import RunFolder
     from fashionseg.writers.records import VideoDone
 
-DRAW_WORKERS = 2
 PREPARE_WORKERS = 2
+INFER_WORKERS = 2
+DRAW_WORKERS = 2
 
 
 class Run:
@@ -58,7 +60,7 @@ class Run:
         self._reporter = reporter
         self._stop = stop
         self._open = backend or functools.partial(
-            open_backend, device=options.device, threads=options.threads, note=reporter.note
+            open_backend, device=options.device, threads=options.threads, several_runs=True, note=reporter.note
         )
         self._timings = Timings()
         self._batch = options.batch or _default_batch(options.device)
@@ -72,14 +74,16 @@ class Run:
         summary = self._summary
         summary.resumed = self._folder.resumed
         self._reporter.begin(self._plan, sum(map(self._is_done, self._plan.sources)))
-        with Pipeline() as pipeline:
+        with ExitStack() as closing, Pipeline() as pipeline:
             summary.clocks = pipeline.clocks
+            runner = pipeline.task("load", functools.partial(self._load, closing))
             self._budget = pipeline.budget(MAX_BYTES_UNDER_WAY)
             self._decoder = self._make_decoder()
             decoded = pipeline.stage("decode", self._decoder.items())
             prepared = pipeline.map("preprocess", self._decoder.prepare, decoded, PREPARE_WORKERS)
-            inferred = pipeline.stage("infer", self._infer(prepared))
-            drawn = pipeline.map("draw", self._draw, inferred, DRAW_WORKERS)
+            groups = form_groups(self._until_stopped(prepared), self._model.spec.size_divisor, self._batch)
+            inferred = pipeline.map("infer", lambda group: runner.result()(group), groups, INFER_WORKERS)
+            drawn = pipeline.map("draw", self._draw, in_order(inferred), DRAW_WORKERS)
             try:
                 for item in drawn:
                     self._write(item)
@@ -106,11 +110,11 @@ class Run:
 
     # infer
 
-    def _infer(self, prepared: Iterable[Any]) -> Iterator[Any]:
-        with self._open(self._model) as backend:
-            self._summary.backend = backend.description
-            timed = _Timed(backend, self._timings)
-            yield from infer(self._until_stopped(prepared), timed, self._batch, self._reporter.note)
+    def _load(self, closing: ExitStack) -> Runner:
+        """Load the model, while the first pictures are decoded."""
+        backend = closing.enter_context(self._open(self._model))
+        self._summary.backend = backend.description
+        return Runner(backend, self._reporter.note, functools.partial(self._timings, "infer"))
 
     def _until_stopped(self, items: Iterable[Any]) -> Iterator[Any]:
         """The items until a stop is asked for: what the model has begun is finished, nothing more is begun."""
@@ -215,30 +219,6 @@ class Run:
     def _fail(self, failure: Failure) -> None:
         self._summary.failures.append(failure)
         self._reporter.failed(failure)
-
-
-class _Timed:
-    """A backend whose runs are timed."""
-
-    def __init__(self, backend: Backend, timings: Timings) -> None:
-        self._backend = backend
-        self._timings = timings
-        self.spec = backend.spec
-        self.device = backend.device
-        self.description = backend.description
-
-    def run(self, images: Any, image_sizes: Any) -> Any:
-        with self._timings("infer"):
-            return self._backend.run(images, image_sizes)
-
-    def close(self) -> None:
-        self._backend.close()
-
-    def __enter__(self) -> _Timed:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _default_batch(device: str) -> int:
