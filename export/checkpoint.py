@@ -20,7 +20,6 @@ from detectron2.modeling import build_model
 
 from fashionseg.errors import ExportError
 from fashionseg.export.classes import Classes, find_classes, read_metadata
-from fashionseg.export.support import check_supported
 from fashionseg.export.unpickle import read_arrays
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Checkpoint:
 def open_checkpoint(
     path: Path, config: str | None = None, *, classes: Classes | None = None, trust: bool = False
 ) -> Checkpoint:
-    """Open a checkpoint that can be exported.
+    """Open a checkpoint. Whether it can be exported is another question: see `support.py`.
 
     Args:
         path: a `.pth` or `.pkl` file.
@@ -62,14 +61,13 @@ def open_checkpoint(
         trust: read pickles and YAML that could run code.
 
     Raises:
-        ExportError: a file is missing or damaged, would run code, does not fit, or the model is not supported.
+        ExportError: a file is missing or damaged, would run code, or does not fit.
     """
     if not path.is_file():
         raise ExportError(f"checkpoint not found: {path}")
     cfg = read_config(path, config, trust=trust)
     content = read_weights(path, trust=trust)
     model = _build(cfg, path)
-    check_supported(model, path)
     _load(model, content, path)
     metadata = read_metadata(path)
     told = [(str(path), content), (f"metadata.json beside {path}", metadata)]

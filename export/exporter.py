@@ -116,10 +116,12 @@ def _export(
     from fashionseg.export.checkpoint import open_checkpoint
     from fashionseg.export.parity import built_in_pictures, prove
     from fashionseg.export.rules import check_rules
+    from fashionseg.export.support import check_supported
 
     started = time.perf_counter()
     note(f"reading {checkpoint}")
     opened = open_checkpoint(checkpoint, options.config, classes=options.classes, trust=options.trust)
+    check_supported(opened.model, checkpoint)
     note("tracing the graph")
     proto, spec = build(opened, options)
     check_rules(proto, str(output))

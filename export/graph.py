@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fashionseg.export.boxes import clip, decode, greedy_keep, size_of
+from fashionseg.export.boxes import clip, decode, greedy_keep, shifted, size_of
 from fashionseg.export.operators import reshape, rows_at
 from fashionseg.export.pooling import Canvas, PyramidPooler, reading_order
 
@@ -102,6 +102,8 @@ class Proposals(nn.Module):
         self.nms_threshold = float(rpn.nms_thresh)
         self.top = int(rpn.pre_nms_topk[False])
         self.limit = min(int(rpn.post_nms_topk[False]), self.top * len(self.in_features))
+        levels = torch.arange(len(self.in_features), dtype=torch.float32)
+        self.register_buffer("level_of_row", levels.repeat_interleave(self.top)[:, None], False)
 
     def forward(self, features: dict[str, Tensor], sizes_hw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Proposals of each picture.
@@ -120,8 +122,11 @@ class Proposals(nn.Module):
         boxes = clip(reshape(boxes, (0, -1, 4)), sizes_hw)
         width, height = size_of(boxes)
         real = (torch.minimum(width, height) > self.min_size) & (reshape(scores, (0, -1, 1)) > PRESENT)
-        valid = reshape(real.float(), (-1, 1, self.top))
-        kept, exact = greedy_keep(reshape(boxes, (-1, self.top, 4)), valid, self.nms_threshold, self.top)
+        valid = real.float()
+        compared = shifted(boxes, self.level_of_row, valid, valid.sum(1, keepdim=True))
+        kept, exact = greedy_keep(
+            reshape(compared, (-1, self.top, 4)), reshape(valid, (-1, 1, self.top)), self.nms_threshold, self.top
+        )
         kept = reshape(kept, (-1, len(logits) * self.top)) > 0.5
         ranked, index = torch.where(kept, reshape(scores, (0, -1)), ABSENT).topk(self.limit, 1)
         return rows_at(boxes, index), ranked > PRESENT, reshape(exact, (-1, len(logits))).amin(1)
@@ -213,11 +218,13 @@ class Detector(nn.Module):
         deltas = reshape(deltas, (-1, self.proposals * self.class_boxes, 4))
         chosen = rows_at(deltas, row if self.class_boxes == 1 else index)
         boxes = clip(decode(chosen, rows_at(proposals, row), self.weights, self.scale_clamp), sizes_hw)
-        valid = (scores > PRESENT).float()[:, None]
-        kept, exact = greedy_keep(boxes, valid, self.nms_threshold, self.candidates, labels)
+        valid = (scores > PRESENT).float()
+        total = (passed > PRESENT).float().sum(1, keepdim=True)
+        compared = shifted(boxes, labels.float()[..., None], valid[..., None], total[..., None])
+        kept, exact = greedy_keep(compared, valid[:, None], self.nms_threshold, self.candidates, labels)
         best, order = torch.where(kept[:, 0] > 0.5, scores, ABSENT).topk(self.limit, 1)
         if self.candidates < self.proposals * self.classes:
-            cut = (passed > PRESENT).float().sum(1) > self.candidates
+            cut = total[:, 0] > self.candidates
             starved = kept.sum((1, 2)) < self.limit
             exact = exact * (1 - (cut & starved).float())
         return rows_at(boxes, order), best, rows_at(labels, order), exact

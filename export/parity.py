@@ -104,13 +104,13 @@ def prove(
         QualityError: they differ by more than the tolerance, or there was nothing to compare.
     """
     prepared = [prepare(picture, file.spec) for picture in pictures]
-    checks = list(_checks(model, file, prepared, "", tolerance or Tolerance()))
+    checks = list(compare(model, file, prepared, tolerance or Tolerance()))
     if sum(check.agreement.wanted for check in checks) < ENOUGH:
         open_file = without_threshold(file)
         threshold = model.roi_heads.box_predictor.test_score_thresh
         model.roi_heads.box_predictor.test_score_thresh = 0.0
         try:
-            checks += _checks(model, open_file, prepared, ", any score", tolerance or Tolerance())
+            checks += compare(model, open_file, prepared, tolerance or Tolerance(), ", any score")
         finally:
             model.roi_heads.box_predictor.test_score_thresh = threshold
     proof = Proof(tuple(checks), tolerance or Tolerance())
@@ -120,9 +120,18 @@ def prove(
     return proof
 
 
-def _checks(
-    model: Any, file: ModelFile, pictures: list[NDArray[np.uint8]], suffix: str, tolerance: Tolerance
+def compare(
+    model: Any, file: ModelFile, pictures: list[NDArray[np.uint8]], tolerance: Tolerance, suffix: str = ""
 ) -> Iterator[Check]:
+    """Run both sides, picture by picture and in batches of pictures of different sizes.
+
+    Args:
+        model: Detectron2's `GeneralizedRCNN` in evaluation mode.
+        file: the model file.
+        pictures: uint8 [h, w, 3], BGR, resized by the rule of the file.
+        tolerance: what makes a pair.
+        suffix: added to the names of the checks.
+    """
     groups = {
         "one by one": [[picture] for picture in pictures],
         "mixed batches": [

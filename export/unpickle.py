@@ -35,6 +35,9 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): bytes,  # empty byte strings of protocol 0 to 2
+    ("__builtin__", "set"): set,
+    ("builtins", "set"): set,
     **{(f"numpy.{core}.multiarray", name): value for core in ("core", "_core") for name, value in _ARRAYS.items()},
     **{(f"numpy.{core}.numeric", "_frombuffer"): numeric._frombuffer for core in ("core", "_core")},  # type: ignore[attr-defined]
 }

@@ -6,12 +6,13 @@ import pytest
 pytest.importorskip("detectron2")
 
 import torch
+from detectron2.layers import batched_nms
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
 from detectron2.structures import Boxes
 from torchvision.ops import nms
 
-from fashionseg.export.boxes import NMS_ROUNDS, clip, decode, greedy_keep, size_of, threshold_at_most
+from fashionseg.export.boxes import NMS_ROUNDS, clip, decode, greedy_keep, shifted, size_of, threshold_at_most
 from fashionseg.export.pooling import Canvas, PyramidPooler, reading_order
 
 pytestmark = pytest.mark.detectron2
@@ -63,6 +64,29 @@ def test_nms_by_hand():
     assert kept_by_ours(half, everyone[:2], 0.5)[0].tolist() == [True, True]
     assert kept_by_ours(boxes[:2], everyone[:2], 0.8)[0].tolist() == [True, False]
     assert nms(boxes[:2], torch.tensor([2.0, 1.0]), 0.8).tolist() == [0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 800, 1500])
+def test_shifted_nms_is_batched_nms(count):
+    """Also where an overlap is so near the threshold that the rounding of the shift decides."""
+    rng = np.random.default_rng(count)
+    boxes = random_boxes(count, count, side=1300.0)
+    # Pairs whose IoU is 1/2 up to the rounding of their corners: of the same size, a third of it apart.
+    near = boxes[: count // 2].clone()
+    near[:, 0::2] += (near[:, 2:3] - near[:, 0:1]) / 3
+    boxes = torch.cat((boxes, near))[rng.permutation(count + count // 2)]
+    labels = torch.from_numpy(rng.integers(0, 80, len(boxes)))
+    scores = torch.arange(len(boxes), 0, -1).float()
+    valid = torch.from_numpy(rng.random(len(boxes)) < 0.8)
+    rows = torch.nonzero(valid)[:, 0]
+    wanted = torch.zeros(len(boxes), dtype=torch.bool)
+    wanted[rows[batched_nms(boxes[rows], scores[rows], labels[rows], 0.5)]] = True
+    if count:
+        total = valid.float().sum().reshape(1, 1, 1)
+        moved = shifted(boxes[None], labels[None, :, None].float(), valid[None, :, None].float(), total)
+        ours, exact = kept_by_ours(moved[0], valid, 0.5, labels)
+        assert exact == 1
+        assert torch.equal(ours, wanted), f"{int((ours != wanted).sum())} of {len(boxes)} boxes differ"
 
 
 def test_a_long_chain_is_reported_not_wrong():
