@@ -6,7 +6,8 @@ function in several threads and keeps the order. The last iterator is consumed b
     with Pipeline() as pipeline:
         decoded = pipeline.stage("decode", read(sources))
         prepared = pipeline.map("preprocess", resize, decoded, workers=2)
-        for item in pipeline.stage("infer", infer(prepared)):
+        inferred = pipeline.stage("infer", infer(prepared))
+        for item in pipeline.last("write", inferred):
             ...
 
 What holds: memory is bounded by the channels, and by a `Budget` where items differ in size; order is kept; an
@@ -243,6 +244,19 @@ class Pipeline:
         for number in range(workers):
             self._start(f"{name}-{number}", work, clock, ended)
         return _drain_slots(slots)
+
+    def last(self, name: str, items: Iterable[T]) -> Iterator[T]:
+        """The same items, with a clock of the calling thread, which consumes them: what it does with one is work."""
+        clock = self._clock(name, 1)
+        began, began_cpu, waited = time.perf_counter(), time.thread_time(), _waits.starved
+        try:
+            for item in items:
+                yield item
+                clock.items += 1
+        finally:
+            clock.starved = _waits.starved - waited
+            clock.busy = time.perf_counter() - began - clock.starved
+            clock.cpu = time.thread_time() - began_cpu
 
     def task(self, name: str, function: Callable[[], T]) -> Future[T]:
         """Call `function` once, in a thread of its own; not a stage, so it has no clock."""

@@ -97,8 +97,11 @@ def test_clocks_tell_who_is_the_limit():
 
     with Pipeline() as pipeline:
         items = pipeline.map("slow", slow, pipeline.stage("fast", iter(range(30))), workers=1)
-        assert len(list(items)) == 30
-    fast, slow_clock = pipeline.clocks
+        for _ in pipeline.last("write", items):
+            time.sleep(0.001)
+    fast, slow_clock, write = pipeline.clocks
+    assert write.items == 30
+    assert write.starved > 0.08 and write.busy > 0.03
     assert slow_clock.items == fast.items == 30
     assert slow_clock.busy > 0.12
     assert fast.blocked > fast.busy, "the fast stage waits for the slow one"

@@ -85,7 +85,7 @@ class Run:
             inferred = pipeline.map("infer", lambda group: runner.result()(group), groups, INFER_WORKERS)
             drawn = pipeline.map("draw", self._draw, in_order(inferred), DRAW_WORKERS)
             try:
-                for item in drawn:
+                for item in pipeline.last("write", drawn):
                     self._write(item)
             finally:
                 if self._sink is not None:
