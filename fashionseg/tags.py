@@ -41,6 +41,7 @@ _SYSTEM_FONTS = (  # for names in other scripts than Latin
     "malgun.ttf",
     "arial.ttf",
 )
+_NOT_ON_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TRIES = 32  # places looked at before a tag settles for one it shares
 _SPACE = 1  # pixels left between two tags
 _NOTE_INK = 200  # of 255: the note stands back behind the name
@@ -161,8 +162,10 @@ def _legible(text: str, text_px: int) -> tuple[str, ImageFont.FreeTypeFont]:
     """The text and a font that has its letters.
 
     The font Pillow brings along knows ASCII alone; then come the system's. Where none has the letters, accents are
-    left out; what is still missing shows as boxes.
+    left out; what is still missing shows as boxes. Line breaks and the like, which Pillow's layout of text refuses, and
+    lone surrogates become spaces: names come from model files.
     """
+    text = "".join(" " if unicodedata.category(c) in _NOT_ON_A_LINE else c for c in text)
     brought = cast("ImageFont.FreeTypeFont", ImageFont.load_default(text_px))  # a bitmap font where no size is given
     for font in itertools.chain([brought], _system_fonts(text_px)):
         missing = bytes(font.getmask("\uffff"))

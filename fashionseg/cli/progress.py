@@ -246,8 +246,8 @@ class JsonReporter(SilentReporter):
                 return  # the run's own thread meets it too and ends the run
 
     def _event(self, event: str, **values: Any) -> None:
-        line = json.dumps({"event": event, "seconds": round(time.monotonic() - self._began, 3), **values})
         with self._lock:
+            line = json.dumps({"event": event, "seconds": round(time.monotonic() - self._began, 3), **values})
             if self._lost:
                 raise OutputError(self._lost)
             try:
