@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RECIPES = ("deepfashion2", "modern")
 PHOTOS_PER_STEP = 8
-SHORT, LONG, LONGEST = 240, 384, 426
+SHORT, LONG, LONGEST, WIDE = 240, 384, 426, 256
 ROUNDS = 1000
 CONFIDENCE = 0.95
 RECALLS = np.linspace(0, 1, 101)
@@ -57,7 +57,7 @@ def at_small_size(name: str, photos: int) -> Recipe:
         "TEST.EVAL_PERIOD": 0,
     }
     small = with_overrides(replace(recipe, base=""), [f"{key}={value!r}" for key, value in ours.items()])
-    return with_overrides(small, [f"augmentation.canvas_hw=[{LONG}, {256}]", "validation.patience=0"])
+    return with_overrides(small, [f"augmentation.canvas_hw=[{LONG}, {WIDE}]", "validation.patience=0"])
 
 
 def trained(arguments: argparse.Namespace, name: str, seed: int) -> list[dict[str, Any]]:
