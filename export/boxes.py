@@ -83,19 +83,20 @@ def threshold_at_most(value: float) -> float:
 class Pairs:
     """Boxes taken apart to compare all with all: coordinates and areas as columns [B, k, 1] and as rows [B, 1, k]."""
 
-    def __init__(self, boxes: Tensor, labels: Tensor | None) -> None:
-        x0, y0, x1, y1 = boxes.split(1, -1)
-        columns = [x0, y0, x1, y1, (x1 - x0) * (y1 - y0)]
+    def __init__(self, boxes: Tensor, labels: Tensor | None, count: int) -> None:
+        """`count` is k as a number."""
+        self.count = count
+        self.columns = _with_area(boxes.split(1, 2))
+        self.rows = _with_area(boxes.transpose(1, 2).split(1, 1))
         if labels is not None:
-            columns.append(labels.float()[..., None])
-        self.columns = columns
-        self.rows = [column.transpose(1, 2) for column in columns]
+            self.columns.append(labels[:, :, None])
+            self.rows.append(labels[:, None, :])
 
     def overlaps(self, before: int, strip: slice, threshold: float) -> Tensor:
         """1.0 where a box overlaps another of the same label by an IoU above `threshold`, else 0.0.
 
         The order of operations is torchvision's, so that rounding decides alike. Two boxes without area (0 / 0) do
-        not overlap.
+        not overlap. A negative width needs no care: it makes the ratio negative.
 
         Args:
             before: compare boxes 0 .. `before` ...
@@ -105,15 +106,22 @@ class Pairs:
         Returns:
             float32 [B, j, i] for j boxes before and i of the strip.
         """
-        ax0, ay0, ax1, ay1, area_a, *label_a = (column[:, :before] for column in self.columns)
-        bx0, by0, bx1, by1, area_b, *label_b = (row[:, :, strip] for row in self.rows)
-        width = F.relu(torch.minimum(ax1, bx1) - torch.maximum(ax0, bx0))
+        columns = [column if before == self.count else column[:, :before] for column in self.columns]
+        rows = [row if strip == slice(0, self.count) else row[:, :, strip] for row in self.rows]
+        ax0, ay0, ax1, ay1, area_a, *label_a = columns
+        bx0, by0, bx1, by1, area_b, *label_b = rows
+        width = torch.minimum(ax1, bx1) - torch.maximum(ax0, bx0)
         height = F.relu(torch.minimum(ay1, by1) - torch.maximum(ay0, by0))
         shared = width * height
         hit = shared / (area_a + area_b - shared) > threshold_at_most(threshold)
         for mine, other in zip(label_a, label_b, strict=True):
             hit = hit & (mine == other)
         return hit.float()
+
+
+def _with_area(sides: tuple[Tensor, ...]) -> list[Tensor]:
+    x0, y0, x1, y1 = sides
+    return [x0, y0, x1, y1, (x1 - x0) * (y1 - y0)]
 
 
 def shifted(boxes: Tensor, groups: Tensor, valid: Tensor, total: Tensor) -> Tensor:
@@ -154,7 +162,7 @@ def greedy_keep(
     Returns:
         kept, float32 [B, 1, k] of 0.0 and 1.0; and exact, float32 [B], 1.0 where every block settled.
     """
-    pairs = Pairs(boxes, labels)
+    pairs = Pairs(boxes, labels, count)
     kept: list[Tensor] = []
     changes: list[Tensor] = []
     for start, stop in _spans(0, count, NMS_STRIP):

@@ -94,7 +94,6 @@ class Proposals(nn.Module):
         self.in_features = list(rpn.in_features)
         self.anchors = int(anchors.num_anchors[0])
         self.offset = float(anchors.offset)
-        self.register_buffer("strides", torch.tensor(anchors.strides, dtype=torch.float32)[:, None], False)
         self.register_buffer("cell_anchors", torch.cat(list(anchors.cell_anchors)), False)  # [L * A, 4]
         self.weights = tuple(rpn.box2box_transform.weights)
         self.scale_clamp = float(rpn.box2box_transform.scale_clamp)
@@ -102,8 +101,10 @@ class Proposals(nn.Module):
         self.nms_threshold = float(rpn.nms_thresh)
         self.top = int(rpn.pre_nms_topk[False])
         self.limit = min(int(rpn.post_nms_topk[False]), self.top * len(self.in_features))
-        levels = torch.arange(len(self.in_features), dtype=torch.float32)
-        self.register_buffer("level_of_row", levels.repeat_interleave(self.top)[:, None], False)
+        level = torch.arange(len(self.in_features)).repeat_interleave(self.top)  # rows are those of level after level
+        self.register_buffer("level_of_row", level, False)
+        self.register_buffer("stride_of_row", torch.tensor(anchors.strides, dtype=torch.float32)[level][:, None], False)
+        self.register_buffer("first_anchor_of_row", level * self.anchors, False)
 
     def forward(self, features: dict[str, Tensor], sizes_hw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Proposals of each picture.
@@ -117,18 +118,16 @@ class Proposals(nn.Module):
         """
         logits, deltas = self.head([features[name] for name in self.in_features])
         best = [self._best(logit) for logit in logits]
-        scores = torch.stack([score for score, _ in best], 1)  # [N, L, k]
-        boxes = self._decoded(torch.stack([index for _, index in best], 1), deltas)
-        boxes = clip(reshape(boxes, (0, -1, 4)), sizes_hw)
+        scores = torch.cat([score for score, _ in best], 1)  # [N, L * k]
+        boxes = clip(self._decoded(torch.cat([index for _, index in best], 1), deltas), sizes_hw)
         width, height = size_of(boxes)
-        real = (torch.minimum(width, height) > self.min_size) & (reshape(scores, (0, -1, 1)) > PRESENT)
-        valid = real.float()
-        compared = shifted(boxes, self.level_of_row, valid, valid.sum(1, keepdim=True))
+        valid = ((torch.minimum(width, height) > self.min_size) & (scores[..., None] > PRESENT)).float()
+        compared = shifted(boxes, self.level_of_row[:, None].float(), valid, valid.sum(1, keepdim=True))
         kept, exact = greedy_keep(
             reshape(compared, (-1, self.top, 4)), reshape(valid, (-1, 1, self.top)), self.nms_threshold, self.top
         )
         kept = reshape(kept, (-1, len(logits) * self.top)) > 0.5
-        ranked, index = torch.where(kept, reshape(scores, (0, -1)), ABSENT).topk(self.limit, 1)
+        ranked, index = torch.where(kept, scores, ABSENT).topk(self.limit, 1)
         return rows_at(boxes, index), ranked > PRESENT, reshape(exact, (-1, len(logits))).amin(1)
 
     def _best(self, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,29 +140,27 @@ class Proposals(nn.Module):
         return scores, index
 
     def _decoded(self, index: Tensor, deltas: list[Tensor]) -> Tensor:
-        """Boxes [N, L, k, 4] of the anchors `index` int64 [N, L, k]; only these are decoded.
+        """Boxes [N, L * k, 4] of the anchors `index` int64 [N, L * k]; only these are decoded.
 
         Rows that do not exist (see `_best`) get a box of some other anchor: their score says that they do not count.
 
         Args:
-            index: position in h, w, A of each level.
+            index: position in h, w, A of the level that each row belongs to.
             deltas: per level float32 [N, A * 4, h, w].
         """
-        widths = torch.stack([torch.as_tensor(delta.shape[3]) for delta in deltas])[:, None]
-        heights = torch.stack([torch.as_tensor(delta.shape[2]) for delta in deltas])[:, None]
-        anchor, cell = index % self.anchors, torch.div(index, self.anchors, rounding_mode="trunc")
-        row, column = torch.div(cell, widths, rounding_mode="trunc"), cell % widths
-        shift = torch.stack((column.float() + self.offset, row.float() + self.offset), -1) * self.strides[..., None]
-        first = torch.arange(len(deltas))[:, None] * self.anchors
-        base = self.cell_anchors[anchor + first] + torch.cat((shift, shift), -1)
-
-        cells = heights * widths
+        sizes = torch.stack([torch._shape_as_tensor(delta)[2:] for delta in deltas])  # [L, 2], height and width
+        cells = sizes[:, 0] * sizes[:, 1]
         starts = cells.cumsum(0) - cells
-        place = torch.minimum(cell, cells - 1) + starts
+        width = sizes[:, 1][self.level_of_row]
+        anchor, cell = index % self.anchors, torch.div(index, self.anchors, rounding_mode="trunc")
+        corner = torch.stack((cell % width, torch.div(cell, width, rounding_mode="trunc")), -1).float()
+        shift = (corner + self.offset) * self.stride_of_row
+        base = self.cell_anchors[anchor + self.first_anchor_of_row] + torch.cat((shift, shift), -1)
+
+        place = torch.minimum(cell, (cells - 1)[self.level_of_row]) + starts[self.level_of_row]
         table = torch.cat([delta.permute(0, 2, 3, 1).flatten(1) for delta in deltas], 1)
         table = reshape(table, (0, -1, 4))  # [N, cells of all levels * A, 4]
-        chosen = rows_at(table, (place * self.anchors + anchor).flatten(1))
-        return decode(reshape(chosen, (0, len(deltas), self.top, 4)), base, self.weights, self.scale_clamp)
+        return decode(rows_at(table, place * self.anchors + anchor), base, self.weights, self.scale_clamp)
 
 
 class Detector(nn.Module):

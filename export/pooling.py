@@ -25,7 +25,7 @@ OUTSIDE = (-4096.0, -4096.0, -4095.0, -4095.0)
 """A box far outside of the canvas, for rows without a box: RoIAlign yields zeros there. It is one pixel large, so
 that adaptive sampling takes a single sample a cell and nothing divides by a size of zero (TensorRT yields NaN)."""
 
-STRIPE = 64.0
+STRIPE = 8.0
 """Height in pixels of the canvas of the stripes that boxes are sorted by."""
 
 WIDEST = 8192.0
@@ -62,8 +62,8 @@ def level_areas(pooler: ROIPooler) -> list[float]:
 class Canvas:
     """The levels of a pyramid packed into one map: the finest above, the others side by side below it.
 
-    Each level has its border repeated once around it, because RoIAlign reads up to half a pixel outside and means
-    the border there.
+    RoiAlign reads up to half a pixel outside of a level and means its border there. It does so by itself at the border
+    of the map; wherever a level ends inside of the map its border is repeated.
 
     Attributes:
         features: float32 [N, C, h, w], the packed map.
@@ -73,22 +73,29 @@ class Canvas:
 
     def __init__(self, levels: list[Tensor]) -> None:
         """`levels`: float32 [N, C, h, w] each, finest first, each half as high and wide as the one before."""
-        if len(levels) == 1:  # nothing to pack: RoiAlign itself knows where a single level ends
+        if len(levels) == 1:
             self.features = levels[0]
             return
-        row_height = levels[1].shape[2] + 2
-        # Widths halve from level to level, so with two columns for each border the row below fits.
-        above = F.pad(levels[0], (1, 1 + 2 * (len(levels) - 2), 1, 1), mode="replicate")
-        corners, row, left = [torch.ones(2)], [], torch.zeros((), dtype=torch.int64)
-        for index, level in enumerate(levels[1:]):
-            padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
-            corners.append(torch.stack((left, torch.as_tensor(above.shape[2]))).float() + 1)
-            filler = [_blank(padded, row_height - padded.shape[2], padded.shape[3])] if index else []
-            row.append(torch.cat((padded, *filler), 2))
-            left = left + padded.shape[3]
-        row.append(_blank(above, row_height, above.shape[3] - left))
-        self.features = torch.cat((above, torch.cat(row, 3)), 2)
+        finest, second, *others = levels
+        # Widths halve from level to level, so with two columns for the borders of each the row below fits.
+        right = finest[..., -1:].expand(-1, -1, -1, 1 + 2 * len(others))
+        above = torch.cat((finest, right), 3)  # Pad would take twice as long as Concat
+        row = [F.pad(second, (0, 1, 1, 0), mode="replicate")]
+        left, height = torch.as_tensor(row[0].shape[3]), row[0].shape[2]
+        top = torch.as_tensor(finest.shape[2]) + 2
+        corners = [_corner(0, 0), _corner(0, top)]
+        for level in others:
+            bordered = F.pad(level, (1, 1, 1, 1), mode="replicate")
+            corners.append(_corner(left + 1, top))
+            row.append(torch.cat((bordered, _blank(level, height - bordered.shape[2], bordered.shape[3])), 2))
+            left = left + bordered.shape[3]
+        row.append(_blank(finest, height, above.shape[3] - left))
+        self.features = torch.cat((above, above[:, :, -1:], torch.cat(row, 3)), 2)
         self.corners = torch.stack(corners).repeat(1, 2)
+
+
+def _corner(x: Tensor | int, y: Tensor | int) -> Tensor:
+    return torch.stack((torch.as_tensor(x), torch.as_tensor(y))).float()
 
 
 def _blank(like: Tensor, height: Tensor | int, width: Tensor | int) -> Tensor:
