@@ -1,9 +1,12 @@
-"""What a benchmark ran on: processor, threads, versions. Knows nothing about what is measured."""
+"""What a benchmark ran on: processor, memory, GPUs, threads, versions. Knows nothing about what is measured."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine(threads: int, *packages: str) -> dict[str, Any]:
-    """Processor, threads used, Python, and versions of the packages that are installed."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    """Processor, memory, GPUs, threads used, system, Python, and versions of the packages that are installed."""
+    names = _processors()
     versions = {}
     for package in packages:
         try:
@@ -24,12 +25,49 @@ def machine(threads: int, *packages: str) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(names),
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": len(names) or os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpus": gpu_query("name,driver_version,memory.total"),
         "threads": threads,
+        "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def _processors() -> list[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+
+
+def _memory_gib() -> float | None:
+    if not hasattr(os, "sysconf"):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def gpu_query(fields: str) -> list[str]:
+    """A line of `nvidia-smi` for each GPU, values joined by commas; nothing where there is no such program."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return done.stdout.strip().splitlines() if done.returncode == 0 else []
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory this process has held so far; None where the system does not tell.
+
+    `getrusage` will not do: a new process begins with the figure of the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
+    return int(line.split()[1]) * 1024 if line else None
 
 
 def report(result: dict[str, Any], path: Path | None) -> None:

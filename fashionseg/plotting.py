@@ -41,9 +41,15 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def new_axes(figure: Figure, title: str = "") -> Axes:
-    """The single axes of a figure, styled: title at the left, a light grid behind, no frame above and to the right."""
-    axes = figure.add_subplot()
+def new_axes(figure: Figure, title: str = "", place: tuple[int, int, int] = (1, 1, 1)) -> Axes:
+    """Axes of a figure, styled: title at the left, a light grid behind, no frame above and to the right.
+
+    Args:
+        figure: see `new_figure`.
+        title: of the axes.
+        place: rows, columns and number from 1, where the figure has several axes.
+    """
+    axes = figure.add_subplot(*place)
     axes.set_axisbelow(True)
     axes.grid(color=GRID, linewidth=0.8)
     axes.tick_params(colors=MUTED, labelsize=9, length=0)

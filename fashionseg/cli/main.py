@@ -19,6 +19,7 @@ COMMANDS = {
     "segment": "Segment clothing in photos and video.",
     "train": "Train or fine-tune a Mask R-CNN with Detectron2.",
     "evaluate": "Measure a model or predictions against a COCO data set.",
+    "bench": "Measure how fast models and the whole pipeline are on this machine.",
     "export": "Turn a Detectron2 checkpoint into an ONNX model file.",
     "data": "Convert, split, check, draw and generate data sets.",
     "info": "Show what a model file says about itself.",

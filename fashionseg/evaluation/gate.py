@@ -49,17 +49,28 @@ def parse_requirement(text: str) -> Requirement:
     Raises:
         ValueError: it is none, or its bound is in points where the metric is 0..1.
     """
+    found = parse_bound(text, example="segm/AP>=0.30")
+    if not found.name.startswith(_UNBOUNDED) and not -1 <= found.bound <= 1:
+        points = found.bound
+        raise ValueError(
+            f"{text!r}: accuracy is 0..1 here, as in metrics.json; write {points / 100:g} for {points:g} points"
+        )
+    return found
+
+
+def parse_bound(text: str, example: str) -> Requirement:
+    """A requirement of any scale from text such as `example`.
+
+    Raises:
+        ValueError: it is none.
+    """
     found = _PATTERN.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"{text!r} is not a requirement: write a metric, >= or <=, and a number, as in segm/AP>=0.30")
+        raise ValueError(f"{text!r} is not a requirement: write a metric, >= or <=, and a number, as in {example}")
     try:
         bound = float(found["bound"])
     except ValueError:
         raise ValueError(f"{text!r}: {found['bound']!r} is not a number") from None
-    if not found["name"].startswith(_UNBOUNDED) and not -1 <= bound <= 1:
-        raise ValueError(
-            f"{text!r}: accuracy is 0..1 here, as in metrics.json; write {bound / 100:g} for {bound:g} points"
-        )
     return Requirement(found["name"], found["sign"], bound)
 
 

@@ -1,0 +1,108 @@
+"""Two measurements side by side: what changed from one bench.json to another, and whether by more than their spread.
+
+Knows rows and metrics. Knows nothing about how they are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fashionseg.benchmarks.bench_result import LARGER_IS_BETTER, UNITS
+from fashionseg.errors import DataError
+
+if TYPE_CHECKING:
+    from fashionseg.benchmarks.bench_result import BenchResult, Row
+
+EXACT = frozenset({"file-size", "AP"})
+"""Metrics without noise."""
+
+NOISE_OF_MEMORY = 0.02
+"""By which the peak memory of the same process differs from run to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A metric of a row, before and after.
+
+    Attributes:
+        row: in words.
+        metric: its name, see `UNITS`.
+        old: before.
+        new: after.
+        spread: of the rounds of either, the larger, over the median.
+    """
+
+    row: str
+    metric: str
+    old: float
+    new: float
+    spread: float
+
+    @property
+    def ratio(self) -> float:
+        """New over old."""
+        return self.new / self.old if self.old else float("inf") if self.new else 1.0
+
+    @property
+    def verdict(self) -> str:
+        """ "better", "worse", or "" where the change is within the spread."""
+        if abs(self.ratio - 1) <= self.spread:
+            return ""
+        return "better" if (self.new > self.old) == (self.metric in LARGER_IS_BETTER) else "worse"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        values = {"row": self.row, "metric": self.metric, "old": self.old, "new": self.new}
+        return {**values, "spread": self.spread, "verdict": self.verdict}
+
+
+def compare(old: BenchResult, new: BenchResult) -> list[Change]:
+    """Every metric that both measurements have, row by row.
+
+    Rows belong together where model, precision, device and batch are the same; where no two are, in their order, as
+    long as there are as many.
+
+    Raises:
+        DataError: the measurements have no rows in common.
+    """
+    return [change for one, other in _pairs(old, new) for change in _changes(one, other)]
+
+
+def _pairs(old: BenchResult, new: BenchResult) -> list[tuple[Row, Row]]:
+    known = {_key(row): row for row in old.rows}
+    pairs = [(known[_key(row)], row) for row in new.rows if _key(row) in known]
+    if not pairs and len(old.rows) == len(new.rows):
+        pairs = list(zip(old.rows, new.rows, strict=True))
+    if not pairs:
+        raise DataError("the two measurements have no row in common: measure the same devices and batches")
+    return pairs
+
+
+def _key(row: Row) -> tuple[str, str, str, int]:
+    return row.model, row.precision, row.device, row.batch
+
+
+def _changes(old: Row, new: Row) -> list[Change]:
+    before, after = old.flat(), new.flat()
+    changes = []
+    for metric in UNITS:
+        one, other = before[metric], after[metric]
+        if one is not None and other is not None:
+            spread = max(_spread(old, metric), _spread(new, metric))
+            changes.append(Change(new.label(), metric, one, other, spread))
+    return changes
+
+
+def _spread(row: Row, metric: str) -> float:
+    if metric in EXACT:
+        return 0.0
+    if metric == "fps" and row.end_to_end:
+        return row.end_to_end.fps.spread
+    if metric == "startup":
+        return row.startup_s.spread
+    if metric in ("photos/s", "times-floor"):
+        return row.pictures_per_s.spread
+    if metric.startswith("latency/"):
+        return row.latency_spread
+    return NOISE_OF_MEMORY

@@ -1,0 +1,381 @@
+"""`fashionseg bench`: floors by hand, children, rows out of rounds, files, comparison, gate, the command."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from fashionseg.backends.registry import Device
+from fashionseg.benchmarks import bench as bench_module
+from fashionseg.benchmarks import child, floor
+from fashionseg.benchmarks.bench import BenchOptions, bench
+from fashionseg.benchmarks.bench_result import BenchResult, read_result, write_result
+from fashionseg.benchmarks.clip import write_panning_clip
+from fashionseg.benchmarks.compare import compare
+from fashionseg.benchmarks.gate import check, parse
+from fashionseg.cli import main as main_module
+from fashionseg.cli.bench import bench as command
+from fashionseg.errors import DataError, FashionsegError, MediaError, MissingExtraError, ModelError, QualityError
+from fashionseg.media.video_reader import VideoReader
+from fashionseg.model import INPUTS, OUTPUTS, ModelFile, read_model
+
+# the floor
+
+
+def graph_with(nodes, weights):
+    """An ONNX file with a model's inputs and outputs whose work is `nodes`, from `pixels` [n, 3, h, w] to `result`."""
+    images = helper.make_tensor_value_info(INPUTS[0], TensorProto.UINT8, ["n", "h", "w", 3])
+    sizes = helper.make_tensor_value_info(INPUTS[1], TensorProto.INT32, ["n", 2])
+    first = [
+        helper.make_node("Cast", [INPUTS[0]], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["pixels"], perm=[0, 3, 1, 2]),
+    ]
+    last = [helper.make_node("ReduceSum", ["result"], [name], keepdims=0) for name in OUTPUTS]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in OUTPUTS]
+    constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph([*first, *nodes, *last], "test", [images, sizes], outputs, constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return ModelFile(None, proto.SerializeToString(), None, "")
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "flops", "numbers"),
+    [
+        # stride 2 and 2 groups would change it; here 1: 2 pictures x 5 channels x 6 x 8 pixels x 3 x 3 x 3 products
+        (
+            [helper.make_node("Conv", ["pixels", "w"], ["result"], pads=[1, 1, 1, 1])],
+            {"w": ones(5, 3, 3, 3)},
+            2 * (2 * 5 * 6 * 8) * 27,
+            2 * 3 * 48 + 135 + 2 * 5 * 48,
+        ),
+        # each input pixel meets 5 x 2 x 2 weights
+        (
+            [helper.make_node("ConvTranspose", ["pixels", "w"], ["result"], strides=[2, 2])],
+            {"w": ones(3, 5, 2, 2)},
+            2 * (2 * 3 * 48) * 20,
+            2 * 3 * 48 + 60 + 2 * 5 * 192,
+        ),
+        (
+            [
+                helper.make_node("Flatten", ["pixels"], ["flat"]),
+                helper.make_node("Gemm", ["flat", "w", "b"], ["result"], transB=1),
+            ],
+            {"w": ones(7, 144), "b": ones(7)},
+            2 * 2 * 144 * 7,
+            2 * 144 + 7 * 144 + 7 + 2 * 7,
+        ),
+        (
+            [helper.make_node("MatMul", ["pixels", "w"], ["result"])],
+            {"w": ones(8, 4)},
+            2 * (2 * 3 * 6 * 4) * 8,
+            2 * 3 * 48 + 32 + 2 * 3 * 24,
+        ),
+        ([helper.make_node("Relu", ["pixels"], ["result"])], {}, 0, 0),
+    ],
+    ids=["conv", "transposed", "gemm", "matmul", "none"],
+)
+def test_work_is_what_one_counts_by_hand(nodes, weights, flops, numbers):
+    model = graph_with(nodes, weights)
+    work = floor.count_work(model, np.zeros((2, 6, 8, 3), np.uint8), np.zeros((2, 2), np.int32))
+    assert (work.flops, work.bytes) == (flops, 4 * numbers)
+
+
+def test_the_work_of_the_embedded_model_grows_with_batch_and_size():
+    model = read_model()
+
+    def work(n, height, width):
+        return floor.count_work(
+            model, np.zeros((n, height, width, 3), np.uint8), np.array([[height, width]] * n, np.int32)
+        )
+
+    small, twice, large = work(1, 64, 64), work(2, 64, 64), work(1, 128, 128)
+    assert 0 < small.flops < large.flops
+    assert twice.flops == 2 * small.flops
+
+
+def test_the_machine_does_something(monkeypatch):
+    monkeypatch.setattr(floor, "MATRIX_SIDES", {"cpu": (128,)})
+    monkeypatch.setattr(floor, "COPY_BYTES", {"cpu": 2**20})
+    able = floor.measure_machine(Device("cpu"), 1, "fp32")
+    assert able.flops_per_s > 1e8
+    assert able.bytes_per_s > 1e7
+    assert floor.measure_machine(Device("cpu"), 1, "int8") is None
+
+
+def test_the_floor_is_what_takes_longer():
+    able = floor.Machine(flops_per_s=100.0, bytes_per_s=10.0)
+    assert floor.floor_seconds(floor.Work(200, 10), able) == 2
+    assert floor.floor_seconds(floor.Work(200, 50), able) == 5
+
+
+# children
+
+
+def test_a_child_hands_back_errors_of_ours():
+    settings = {"model": "no/such.onnx", "device": "cpu", "threads": 1, "batch": 1, "source": "x", "seconds": 1}
+    with pytest.raises(ModelError, match=r"model file not found: no/such\.onnx"):
+        child.measure_in_child("model_speed", settings)
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "said"),
+    [(0, "", "exit code 0"), (1, "", "KeyError: 'x'"), (-9, "", "killed by signal 9")],
+)
+def test_a_child_that_dies_is_one_sentence(code, output, said):
+    with pytest.raises(FashionsegError, match=said):
+        child._result("model_speed", code, output, "Traceback\nKeyError: 'x'\n" if code == 1 else "")
+
+
+def test_a_missing_extra_in_a_child_keeps_its_sentence():
+    answer = json.dumps({"error": str(MissingExtraError("tensorrt", "tensorrt")), "kind": "MissingExtraError"})
+    with pytest.raises(FashionsegError, match=r"pip install 'fashionseg\[tensorrt\]'"):
+        child._result("model_speed", 0, answer, "")
+
+
+def test_ctrl_c_in_a_child_is_ctrl_c():
+    with pytest.raises(KeyboardInterrupt):
+        child._result("model_speed", child.EXIT_INTERRUPTED, "", "")
+
+
+# rows
+
+
+def model_answer(batch=1, ms=20.0, per_s=50.0, **changes):
+    floors = {"flops": 1_000_000, "bytes": 1000, "flops_per_s": 1e9, "bytes_per_s": 1e9, "ms": 1.0}
+    answer = {
+        "name": "small",
+        "precision": "fp32",
+        "weights": "fp16",
+        "sha256": "00",
+        "file_bytes": 12_000_000,
+        "device": "cpu",
+        "backend": "stub",
+        "streams": 2,
+        "batch": batch,
+        "input_hw": [224, 416],
+        "startup_s": ms / 40,
+        "latencies_ms": [ms - 1, ms, ms + 9],
+        "pictures_per_s": per_s,
+        "memory_bytes": int(per_s * 1e6),
+        "gpu_memory_bytes": None,
+        "floor": floors,
+    }
+    return {**answer, **changes}
+
+
+def video_answer(fps=25.0, alone=True):
+    stages = ("decode", "preprocess", "infer", "draw", "write")
+    clocks = [
+        {"stage": stage, "threads": 1 + (stage == "infer"), "busy": busy, "starved": 0.0, "blocked": 0.0, "ms": 1.0}
+        for stage, busy in zip(stages, (0.1, 0.2, 0.9, 0.1, 0.4), strict=True)
+    ]
+    costs = dict.fromkeys(stages, 10.0)
+    return {
+        "fps": fps,
+        "frames": 240,
+        "cpu_ms": 50.0,
+        "memory_bytes": 400_000_000,
+        "stages": clocks,
+        "alone": {"cpu_ms": costs, "wall_ms": costs, "cores": 2, "bound_fps": 40.0} if alone else None,
+    }
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """Canned answers of child processes: the n-th round of the model is 10% slower than the first."""
+    calls = []
+
+    def measure(module, settings):
+        calls.append((module, settings))
+        number = sum(one == module and s["batch"] == settings["batch"] for one, s in calls) - 1
+        if module == "model_speed":
+            batch = settings["batch"]
+            return model_answer(batch, ms=20.0 * batch * (1 + number / 10), per_s=50.0 / (1 + number / 10))
+        return video_answer(25.0 - number, alone=settings["alone"])
+
+    monkeypatch.setattr(bench_module, "measure_in_child", measure)
+    return calls
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    write_panning_clip(path, frames=6, size_hw=(72, 128))
+    return path
+
+
+def test_rounds_go_through_all_rows_before_the_next(children, clip):
+    result = bench(BenchOptions(batches=(1, 4), source=clip, repeat=3))
+    order = [(module, settings["batch"]) for module, settings in children]
+    assert order == [("model_speed", 1), ("pipeline_speed", 1), ("model_speed", 4), ("pipeline_speed", 4)] * 3
+    assert [row.batch for row in result.rows] == [1, 4]
+    assert {settings["frames"] for module, settings in children if module == "pipeline_speed"} == {600}, "12 s at 50/s"
+    assert [settings["alone"] for module, settings in children if module == "pipeline_speed"] == [True] * 2 + [
+        False
+    ] * 4
+
+
+def test_rows_are_medians_with_their_range(children, clip):
+    (row,) = bench(BenchOptions(source=clip, repeat=3)).rows
+    assert row.runs == 9
+    assert row.latency_ms["p50"] == 23.0  # of 19 20 29, 21 22 31, 23 24 33
+    assert row.latency_ms["p99"] > 32
+    assert row.latency_spread == pytest.approx(4 / 22)
+    assert row.pictures_per_s.median == pytest.approx(50 / 1.1)
+    assert row.startup_s.median == pytest.approx(0.55)
+    assert row.memory_mb == 50.0, "the most of all rounds"
+    assert row.floor.ms == 1.0
+    assert row.floor.times == pytest.approx(22.0)
+    end = row.end_to_end
+    assert (end.fps.median, end.fps.low, end.fps.high) == (24.0, 23.0, 25.0)
+    assert end.limit == "infer"
+    assert end.bound_fps == 40.0
+    assert row.flat()["gpu-memory"] is None
+
+
+def test_a_result_survives_its_file(children, clip, tmp_path):
+    result = bench(BenchOptions(batches=(1, 2), source=clip, repeat=2))
+    path = write_result(result, tmp_path / "out")
+    assert read_result(path) == result
+    document = json.loads(path.read_text())
+    assert document["rows"][0]["metrics"]["fps"] == 24.5
+    assert document["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"benchmark": "other"}', "[1]", '{"benchmark": "bench", "format": 1}'])
+def test_files_that_are_no_bench_json(text, tmp_path):
+    path = tmp_path / "bench.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"bench\.json is not"):
+        read_result(path)
+
+
+def test_comparison_tells_changes_from_noise(children, clip):
+    old = bench(BenchOptions(source=clip, repeat=2))
+    new = bench(BenchOptions(source=clip, repeat=2))  # later rounds of the same stub are slower
+    changes = {change.metric: change for change in compare(old, new)}
+    assert changes["photos/s"].verdict == "worse"
+    assert changes["latency/p50"].verdict == "worse"
+    assert changes["file-size"].verdict == ""
+    assert changes["file-size"].ratio == 1.0
+    assert compare(old, old)[0].verdict == ""
+    back = {change.metric: change.verdict for change in compare(new, old)}
+    assert back["photos/s"] == back["latency/p50"] == "better"
+
+
+def test_rows_that_are_not_the_same_are_compared_in_their_order_or_not_at_all(children, clip):
+    one = bench(BenchOptions(batches=(1,), source=clip, repeat=1))
+    other = bench(BenchOptions(batches=(2,), source=clip, repeat=1))
+    assert compare(one, other)
+    with pytest.raises(DataError, match="no row in common"):
+        compare(BenchResult((), "", 1), other)
+
+
+def test_the_gate(children, clip):
+    result = bench(BenchOptions(source=clip, repeat=1))
+    check([parse("fps>=20"), parse("latency/p50 <= 30"), parse("times-floor<100")], result)
+    with pytest.raises(QualityError, match=r"fps of default, cpu, fp32, batch 1 is 25, required >= 26") as caught:
+        check([parse("fps>=26"), parse("AP>=0.3")], result)
+    assert "AP of default, cpu, fp32, batch 1 was not measured" in str(caught.value)
+    with pytest.raises(ValueError, match="did you mean fps"):
+        parse("fp>=20")
+    with pytest.raises(ValueError, match="there are fps"):
+        parse("zzz>=20")
+
+
+def test_what_cannot_be_measured_is_met_before_anything_runs(children, clip, tmp_path):
+    with pytest.raises(ModelError, match="not found"):
+        bench(BenchOptions(models=("default", "no.onnx"), source=clip))
+    with pytest.raises(MediaError):
+        bench(BenchOptions(source=tmp_path / "no.mp4"))
+    with pytest.raises(DataError):
+        bench(BenchOptions(source=clip, data=tmp_path / "no.json"))
+    assert not children
+
+
+# the command
+
+
+def run_command(*arguments):
+    return CliRunner().invoke(command, list(arguments))
+
+
+def test_the_command_prints_tables_and_writes_files(children, clip, tmp_path):
+    done = run_command("--source", str(clip), "--repeat", "1", "-o", str(tmp_path / "out"), "--batch", "1,2")
+    assert done.exit_code == 0, done.output
+    assert "decode to encode" in done.output and "× floor" in done.output
+    assert (tmp_path / "out" / "bench.json").exists()
+    assert (tmp_path / "out" / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_there_is_no_plot_and_a_word(children, clip, tmp_path, monkeypatch):
+    def missing(result, folder):
+        raise MissingExtraError("matplotlib", "plots")
+
+    monkeypatch.setattr("fashionseg.benchmarks.bench_plot.write_plot", missing)
+    done = run_command("--source", str(clip), "--repeat", "1", "-o", str(tmp_path / "out"))
+    assert done.exit_code == 0
+    assert "no plot: matplotlib is not installed" in done.stderr.replace("\n", " ")
+    assert (tmp_path / "out" / "bench.json").exists()
+
+
+def test_json_and_quiet(children, clip):
+    done = run_command("--source", str(clip), "--repeat", "1", "--json", "-q")
+    assert json.loads(done.stdout)["rows"][0]["metrics"]["photos/s"] == 50.0
+    assert not done.stderr
+    assert not run_command("--source", str(clip), "--repeat", "1", "-q").output
+
+
+def test_a_broken_bound_is_exit_code_4(children, clip, capsys):
+    assert main_module.run(["bench", "--source", str(clip), "--repeat", "1", "--require", "fps>=1000", "-q"]) == 4
+    assert "fps of default" in capsys.readouterr().err
+
+
+def test_the_command_compares(children, clip, tmp_path):
+    for name in ("a", "b"):
+        write_result(bench(BenchOptions(source=clip, repeat=1)), tmp_path / name)
+    files = [str(tmp_path / name / "bench.json") for name in ("a", "b")]
+    assert "what changed" in run_command("--compare", *files).output
+    assert json.loads(run_command("--compare", *files, "--json").output)[0]["metric"] == "fps"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--batch", "0"], ["--batch", "1,x"], ["--require", "speed"], ["--repeat", "0"], ["--device", "gpu"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    assert run_command(*arguments).exit_code == 2
+
+
+# the real thing
+
+
+def test_a_real_measurement_of_the_embedded_model(clip, monkeypatch):
+    result = bench(BenchOptions(source=clip, repeat=1, seconds=0.1, threads=1))
+    (row,) = result.rows
+    assert row.device == "cpu"
+    assert row.runs >= 5
+    assert 0 < row.latency_ms["p50"] <= row.latency_ms["p90"] <= row.latency_ms["p99"]
+    assert row.memory_mb is None or 50 < row.memory_mb < 4000
+    assert row.startup_s.median > 0.1
+    assert row.floor.times > 0.9, row.floor  # nothing is faster than its floor
+    end = row.end_to_end
+    assert end.frames == 6
+    assert [stage.name for stage in end.stages] == ["decode", "preprocess", "infer", "draw", "write"]
+    assert all(stage.cpu_ms > 0 for stage in end.stages)
+    assert end.fps.median < 1.5 * end.bound_fps
+
+
+def test_the_drawn_clip(tmp_path):
+    path = tmp_path / "drawn.mp4"
+    write_panning_clip(path, frames=5, size_hw=(72, 128))
+    with VideoReader(path) as video:
+        frames = [frame.image for frame in video]
+    assert len(frames) == 5
+    assert frames[0].shape == (72, 128, 3)
+    assert np.abs(frames[0].astype(int) - frames[-1]).max() > 20, "the camera moves"
