@@ -125,6 +125,7 @@ def test_not_there(photo_set, tmp_path):
 
 def test_embedded_model_and_its_checkpoint_have_the_same_ap(real_data):
     """The embedded ONNX file against the weights it was made from, on a few real photos."""
+    pytest.importorskip("detectron2")
     from fashionseg.backends.registry import open_backend
     from fashionseg.evaluation.metrics import measure
     from fashionseg.evaluation.reference import open_detector, run_detector
