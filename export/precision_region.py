@@ -112,7 +112,7 @@ def data_inputs(node: onnx.NodeProto) -> list[str]:
 
 
 def _may_lie_between(node: onnx.NodeProto) -> bool:
-    """Whether the kind of a node belongs to networks. Padding with a value does not: it marks rows that do not exist."""
+    """Whether the kind of a node belongs to networks. Padding with a value does not: it marks absent rows."""
     if node.op_type == "Pad":
         return any(attribute.name == "mode" and attribute.s != b"constant" for attribute in node.attribute)
     return node.op_type in BETWEEN
