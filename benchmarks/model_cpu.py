@@ -104,7 +104,6 @@ def static_graph(case: Case) -> bytes:
     from fashionseg.export.write import trace
 
     data: bytes = trace(BatchedRCNN(case.model, case.rows)).SerializeToString()
-    case.model.eval()
     return data
 
 

@@ -31,8 +31,8 @@ NMS_STRIP = 350
 NMS_BLOCK = 175
 """Boxes of a strip that are settled at once."""
 
-NMS_ROUNDS = 14
-"""Rounds inside a block. Photos need 2 to 11; a block that needs more is reported, never silently wrong."""
+NMS_ROUNDS = 16
+"""Rounds inside a block. Photos need 2 to 12; a block that needs more is reported, never silently wrong."""
 
 
 def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, ...], scale_clamp: float) -> Tensor:

@@ -11,6 +11,7 @@ import logging
 import time
 import warnings
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from fashionseg.errors import ExportError, MissingExtraError
@@ -136,16 +137,18 @@ def _export(
 def build(opened: Checkpoint, options: ExportOptions) -> tuple[Any, ModelSpec]:
     """The ONNX model of an opened checkpoint, metadata inside, and its metadata.
 
-    With float16 weights the weights of `opened.model` are rounded too, so that it stays what the file is compared with.
+    `opened.model` stays what the file is compared with: it gets the number of detections of the file and, with float16
+    weights, rounded weights.
     """
     from fashionseg.export.graph import BatchedRCNN
     from fashionseg.export.write import round_weights, set_metadata, store_weights_as_float16, trace
 
     if options.weights == "fp16":
         round_weights(opened.model, opened.path)
-    network = BatchedRCNN(opened.model, _detections(opened, options))
+    rows = _detections(opened, options)
+    opened.model.roi_heads.box_predictor.test_topk_per_image = rows
+    network = BatchedRCNN(opened.model, rows)
     proto = trace(network)
-    opened.model.eval()  # tracing leaves it in training mode
     if options.weights == "fp16":
         store_weights_as_float16(proto)
     spec = _spec(opened, options, network)
@@ -182,7 +185,7 @@ def _spec(opened: Checkpoint, options: ExportOptions, network: Any) -> ModelSpec
         name=options.name or opened.path.stem,
         checkpoint_sha256=opened.sha256,
         config=cfg.dump(),
-        dataset=options.dataset or str(written.get("dataset", "")),
+        dataset=options.dataset or PurePath(str(written.get("dataset", ""))).name,
         metrics=_metrics(written.get("metrics")) | dict(options.metrics),
         licence=options.licence,
     )

@@ -32,7 +32,7 @@ def one_minus(values: Tensor) -> Tensor:
 
 
 def roi_align(features: Tensor, boxes: Tensor, batch: Tensor, size: int, ratio: int) -> Tensor:
-    """RoIAlign with half-pixel alignment ("ROIAlignV2").
+    """RoiAlign with half-pixel alignment ("ROIAlignV2").
 
     Args:
         features: float32 [N, C, h, w].

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fashionseg.backends import Backend
-    from fashionseg.model import ModelFile, ModelSpec
+    from fashionseg.model import ModelFile
 
 THRESHOLD_NAME = "model.detector.score_threshold"
 """The constant of the graph that holds the score threshold."""
@@ -144,7 +144,7 @@ def compare(
             for batch in batches:
                 found, exact = run_onnx(backend, batch)
                 total += agreement(
-                    run_detectron2(model, batch, file.spec),
+                    run_detectron2(model, batch),
                     found,
                     tolerance,
                     score_threshold=file.spec.score_threshold,
@@ -168,7 +168,7 @@ def run_onnx(backend: Backend, pictures: list[NDArray[np.uint8]]) -> tuple[list[
     return found, raw.nms_exact
 
 
-def run_detectron2(model: Any, pictures: list[NDArray[np.uint8]], spec: ModelSpec) -> list[Detections]:
+def run_detectron2(model: Any, pictures: list[NDArray[np.uint8]]) -> list[Detections]:
     """Detections of Detectron2's own inference of the same batch."""
     import torch
 
@@ -178,10 +178,10 @@ def run_detectron2(model: Any, pictures: list[NDArray[np.uint8]], spec: ModelSpe
         results = model.inference(inputs, do_postprocess=False)
     return [
         Detections(
-            result.pred_boxes.tensor.numpy()[: spec.max_detections],
-            result.scores.numpy()[: spec.max_detections],
-            result.pred_classes.numpy().astype(np.int32)[: spec.max_detections],
-            result.pred_masks.numpy()[: spec.max_detections, 0],
+            result.pred_boxes.tensor.numpy(),
+            result.scores.numpy(),
+            result.pred_classes.numpy().astype(np.int32),
+            result.pred_masks.numpy()[:, 0],
             picture.shape[:2],
         )
         for result, picture in zip(results, pictures, strict=True)

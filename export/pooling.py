@@ -1,9 +1,8 @@
-"""RoIAlign over a feature pyramid without data-dependent shapes.
+"""RoiAlign over a feature pyramid without data-dependent shapes.
 
-Detectron2's `ROIPooler` picks the boxes of each level with `nonzero` and runs RoIAlign once a level. Here the levels
-are packed into one canvas, each with its border repeated once around it, and one RoIAlign pools every box from the
-place of its level. The other way, one RoIAlign a level over all boxes and adding, takes twice as long on a CPU, since
-each writes its zeros.
+Detectron2's `ROIPooler` picks the boxes of each level with `nonzero` and runs RoiAlign once a level. Here the levels
+are packed into one canvas, and one RoiAlign pools every box from the place of its level. The other way, one RoiAlign a
+level over all boxes and adding, takes twice as long on a CPU, since each writes its zeros.
 Knows nothing about proposals, classes or heads.
 """
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OUTSIDE = (-4096.0, -4096.0, -4095.0, -4095.0)
-"""A box far outside of the canvas, for rows without a box: RoIAlign yields zeros there. It is one pixel large, so
+"""A box far outside of the canvas, for rows without a box: RoiAlign yields zeros there. It is one pixel large, so
 that adaptive sampling takes a single sample a cell and nothing divides by a size of zero (TensorRT yields NaN)."""
 
 STRIPE = 8.0
@@ -157,9 +156,8 @@ class PyramidPooler(torch.nn.Module):
 def reading_order(places: Tensor, count: int) -> Tensor:
     """Indices int64 [N, k] that sort boxes of a canvas, float32 [N, k, 4], by stripes, and by x inside a stripe.
 
+    Neighbours read the same rows of the features: in this order RoiAlign takes a quarter less time on a CPU.
     `count` is k as a number.
-
-    Neighbours read the same rows of the features: in this order RoIAlign takes a fifth less time on a CPU.
     """
     key = torch.floor(places[..., 1] / STRIPE) * WIDEST + places[..., 0]
     return key.topk(count, 1).indices

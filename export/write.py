@@ -59,6 +59,7 @@ def trace(network: nn.Module) -> onnx.ModelProto:
             do_constant_folding=True,
             dynamo=False,
         )
+    network.eval()  # the exporter leaves it in training mode
     model = onnx.load_from_string(buffer.getvalue())
     tidy(model)
     return model

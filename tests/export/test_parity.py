@@ -15,7 +15,7 @@ from fashionseg.errors import QualityError
 from fashionseg.export.checkpoint import Checkpoint
 from fashionseg.export.classes import Classes
 from fashionseg.export.exporter import ExportOptions, build
-from fashionseg.export.parity import dark, prove, run_detectron2, run_onnx
+from fashionseg.export.parity import dark, prove, run_detectron2, run_onnx, without_threshold
 from fashionseg.export.rules import violations
 from fashionseg.model import read_model
 
@@ -113,6 +113,16 @@ def test_fewer_detections_are_the_best_ones(tmp_path, plain):
     assert prove(model, file, tiny_rcnn.pictures(), Path("tiny.onnx")).detections >= 6
 
 
+def test_more_detections_than_the_config_allows(tmp_path):
+    cfg = tiny_rcnn.config()
+    model = tiny_rcnn.model(cfg)
+    file = exported(model, cfg, tmp_path, max_detections=40)
+    assert file.spec.max_detections == 40
+    model.roi_heads.box_predictor.test_score_thresh = 0.0
+    proof = prove(model, without_threshold(file), tiny_rcnn.pictures(), Path("tiny.onnx"))
+    assert proof.detections > 20 * sum(check.pictures for check in proof.checks), proof
+
+
 def test_pictures_of_one_size_share_a_batch_without_a_trace(plain):
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
@@ -136,7 +146,7 @@ def test_a_dark_picture_is_empty_and_its_rows_are_zero(plain):
     images, sizes = make_batch([tiny_rcnn.pictures()[0], quiet], file.spec.size_divisor)
     with OnnxRuntimeBackend.on_cpu(file) as backend:
         raw = backend.run(images, sizes)
-    assert len(run_detectron2(model, [tiny_rcnn.pictures()[0], quiet], file.spec)[1]) == raw.num_detections[1]
+    assert len(run_detectron2(model, [tiny_rcnn.pictures()[0], quiet])[1]) == raw.num_detections[1]
     for row, count in enumerate(raw.num_detections):
         for array in (raw.boxes, raw.scores, raw.labels, raw.masks):
             assert not array[row, count:].any()
@@ -150,7 +160,7 @@ def test_the_smallest_picture_works(plain):
     speck = tiny_rcnn.pictures()[0][:7, :5]
     with OnnxRuntimeBackend.on_cpu(file) as backend:
         found, exact = run_onnx(backend, [speck])
-    assert len(found[0]) == len(run_detectron2(model, [speck], file.spec)[0])
+    assert len(found[0]) == len(run_detectron2(model, [speck])[0])
     assert exact[0] == 1
 
 
@@ -185,7 +195,7 @@ def test_a_slightly_wrong_mask_is_noticed(plain):
 
 def test_nothing_found_proves_nothing(plain, monkeypatch):
     model, file = plain
-    monkeypatch.setattr("fashionseg.export.parity.run_detectron2", lambda model, batch, spec: nothing(batch))
+    monkeypatch.setattr("fashionseg.export.parity.run_detectron2", lambda model, batch: nothing(batch))
     monkeypatch.setattr(
         "fashionseg.export.parity.run_onnx", lambda backend, batch: (nothing(batch), np.ones(len(batch)))
     )
