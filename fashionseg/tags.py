@@ -43,6 +43,7 @@ _SYSTEM_FONTS = (  # for names in other scripts than Latin
 )
 _NOT_ON_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TRIES = 32  # places looked at before a tag settles for one it shares
+_TRIES_OF_ALL = 512  # in a picture: where 100 tags jostle, nobody can read them, and drawing takes 21 ms, not 122
 _SPACE = 1  # pixels left between two tags
 _NOTE_INK = 200  # of 255: the note stands back behind the name
 
@@ -104,27 +105,29 @@ def place_tags(homes: list[Point], sizes_hw: list[tuple[int, int]], picture_hw: 
         picture_hw: height and width of the picture.
     """
     taken: list[Place] = []
+    tries = min(_TRIES, _TRIES_OF_ALL // max(len(homes), 1) + 1)
     for home, size_hw in zip(homes, sizes_hw, strict=True):
-        taken.append(_nearest_free(_inside(home, size_hw, picture_hw), taken, picture_hw))
+        taken.append(_nearest_free(_inside(home, size_hw, picture_hw), taken, picture_hw, tries))
     return taken
 
 
-def _nearest_free(home: Place, taken: list[Place], picture_hw: tuple[int, int]) -> Place:
+def _nearest_free(home: Place, taken: list[Place], picture_hw: tuple[int, int], tries: int) -> Place:
     """The free place nearest to `home`, sought best first beside the tags in the way; else the one shared least."""
     queue = [(0, home)]
     seen = {home}
     best, least = home, math.inf
-    for _ in range(_TRIES):
+    for _ in range(tries):
         if not queue:
             break
         _, place = heapq.heappop(queue)
-        overlaps = [(area, other) for other in taken if (area := _overlap(place, other))]
-        if not overlaps:
+        x0, y0, x1, y1 = place
+        blockers = [one for one in taken if one[0] < x1 and x0 < one[2] and one[1] < y1 and y0 < one[3]]
+        if not blockers:
             return place
-        shared = sum(area for area, _ in overlaps)
+        shared = sum(_overlap(place, blocker) for blocker in blockers)
         if shared < least:
             best, least = place, shared
-        for corner in {corner for _, blocker in overlaps for corner in _beside(place, blocker)}:
+        for corner in {corner for blocker in blockers for corner in _beside(place, blocker)}:
             other = _inside(corner, (place[3] - place[1], place[2] - place[0]), picture_hw)
             if other not in seen:
                 seen.add(other)
@@ -152,9 +155,8 @@ def _beside(place: Place, blocker: Place) -> list[Point]:
 
 
 def _overlap(a: Place, b: Place) -> int:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return width * height if width > 0 and height > 0 else 0
+    """Pixels that two places share that do share some."""
+    return (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1]))
 
 
 @lru_cache(maxsize=256)
