@@ -82,3 +82,18 @@ def rectangle(x, y, w, h, height, width, as_rle):
 def tiny_set(tmp_path):
     """Twelve photos: (json path, image folder)."""
     return make_set(tmp_path / "data", 12, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Sums of several threads differ in their last digits from run to run; losses are compared to 1e-6 here."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
