@@ -51,7 +51,7 @@ class _Half:
 
     def run(self) -> None:
         for node in self._graph.node:
-            inside = node.name in self._region.nodes or self._reads_network(node)
+            inside = node.name in self._region.nodes
             for index, name in enumerate(node.input):
                 if inside and name in data_inputs(node):
                     node.input[index] = self._as_half(name)
@@ -63,10 +63,6 @@ class _Half:
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
         self._drop_unread_weights()
-
-    def _reads_network(self, node: onnx.NodeProto) -> bool:
-        """Whether a matrix product without a weight of its own reads the network: the mask predictor of each class."""
-        return node.op_type == "MatMul" and any(name in self._half for name in node.input)
 
     def _as_half(self, name: str) -> str:
         if name in self._half:
@@ -101,3 +97,41 @@ class _Half:
         kept = [tensor for tensor in self._graph.initializer if tensor.name in read]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
+
+
+def rounding_twin(half: onnx.ModelProto) -> onnx.ModelProto:
+    """A float32 graph that rounds to float16 wherever the graph of `to_float16` does: its answers on any machine.
+
+    ONNX Runtime has no float16 kernels for x86: it runs such a graph in float32 and rounds only here and there, which
+    would flatter a proof made there.
+    """
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    twin = onnx.shape_inference.infer_shapes(half, strict_mode=True)
+    graph = twin.graph
+    is_half = {v.name for v in graph.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            is_half.add(tensor.name)
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    nodes = list(graph.node)
+    del graph.node[:], graph.value_info[:]
+    for node in nodes:
+        graph.node.extend(_rounded(node) if node.output[0] in is_half else [node])
+    onnx.checker.check_model(twin, full_check=True)
+    return twin
+
+
+def _rounded(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The node in float32, and its result rounded to float16 and back."""
+    from onnx import TensorProto, helper
+
+    name = node.output[0]
+    half = f"{name}.half"
+    back = helper.make_node("Cast", [half], [name], f"{name}.back", to=TensorProto.FLOAT)
+    if node.op_type == "Cast":
+        node.output[0] = half
+        return [node, back]
+    node.output[0] = f"{name}.exact"
+    return [node, helper.make_node("Cast", [node.output[0]], [half], f"{name}.round", to=TensorProto.FLOAT16), back]
