@@ -134,7 +134,7 @@ class _Signed:
         if producer is None:
             return False
         if producer.op_type == "DequantizeLinear":
-            return producer.input[2].endswith(".zero") and producer.input[1].endswith(".from0")
+            return bool(producer.input[2].endswith(".zero") and producer.input[1].endswith(".from0"))
         return producer.op_type == "Relu" or (
             producer.op_type in KEEPS_SIGN and self._has_no_negatives(producer.input[0])
         )
