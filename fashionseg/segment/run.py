@@ -12,6 +12,7 @@ import functools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import gpu_present, open_backend, parse_device
 from fashionseg.errors import FashionsegError, MediaError
 from fashionseg.inference import Inferred, Runner, form_groups, in_order
@@ -33,9 +34,20 @@ if TYPE_CHECKING:
     from fashionseg.writers.folder import RunFolder
     from fashionseg.writers.records import VideoDone
 
-PREPARE_WORKERS = 2
 INFER_WORKERS = 2
-DRAW_WORKERS = 2
+
+
+def prepare_workers(cores: int) -> int:
+    """Threads that decode photos and resize: native code, they run side by side."""
+    return max(2, min(8, cores // 2))
+
+
+def draw_workers(cores: int) -> int:
+    """Threads that paste, encode and draw: partly Python, more only get into each other's way.
+
+    100 small garments a frame: 41 ms with one, 53 with two, 65 with three on 2 cores, where the model needs both anyway.
+    """
+    return 1 if cores <= 2 else 2
 
 
 class Run:
@@ -71,7 +83,7 @@ class Run:
 
     def run(self) -> Summary:
         """Do what is not done yet; returns the summary of this run (without the final files)."""
-        summary = self._summary
+        summary, cores = self._summary, usable_cores()
         summary.resumed = self._folder.resumed
         self._reporter.begin(self._plan, sum(map(self._is_done, self._plan.sources)))
         with ExitStack() as closing, Pipeline() as pipeline:
@@ -80,10 +92,10 @@ class Run:
             self._budget = pipeline.budget(MAX_BYTES_UNDER_WAY)
             self._decoder = self._make_decoder()
             decoded = pipeline.stage("decode", self._decoder.items())
-            prepared = pipeline.map("preprocess", self._decoder.prepare, decoded, PREPARE_WORKERS)
+            prepared = pipeline.map("preprocess", self._decoder.prepare, decoded, prepare_workers(cores))
             groups = form_groups(self._until_stopped(prepared), self._model.spec.size_divisor, self._batch)
             inferred = pipeline.map("infer", lambda group: runner.result()(group), groups, INFER_WORKERS)
-            drawn = pipeline.map("draw", self._draw, in_order(inferred), DRAW_WORKERS)
+            drawn = pipeline.map("draw", self._draw, in_order(inferred), draw_workers(cores))
             try:
                 for item in pipeline.last("write", drawn):
                     self._write(item)
