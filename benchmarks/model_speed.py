@@ -44,7 +44,7 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
         backend.run(*_blank(model.spec))
         startup = time.monotonic() - settings["spawned"]
         inputs = _inputs(settings["source"], model.spec, batch)
-        pictures_per_s = _throughput(backend, inputs, settings["seconds"])
+        pictures_per_s = throughput(backend, inputs, settings["seconds"])
         memory, gpu_memory = peak_memory_bytes(), _gpu_memory(backend.device)
         latencies = _latencies(backend, inputs, settings["seconds"]) if backend.streams == 1 else []
         streams, used, description = backend.streams, backend.device, backend.description
@@ -103,7 +103,7 @@ def _latencies(backend: Backend, inputs: list[Inputs], seconds: float) -> list[f
     return taken
 
 
-def _throughput(backend: Backend, inputs: list[Inputs], seconds: float) -> float:
+def throughput(backend: Backend, inputs: list[Inputs], seconds: float) -> float:
     """Pictures a second with as many runs at a time as the backend takes, as in `segment`."""
     with ThreadPoolExecutor(backend.streams) as pool:
         runs = list(pool.map(lambda _: _latencies(backend, inputs, seconds), range(backend.streams)))

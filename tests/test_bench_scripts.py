@@ -1,0 +1,105 @@
+"""The scripts of `benchmarks/` that measure the pipeline: that they measure what they say, on small media."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fashionseg.backends.registry import open_backend
+from fashionseg.benchmarks import pipeline, scale
+from fashionseg.benchmarks.clip import write_panning_clip
+from fashionseg.benchmarks.pipeline_speed import stage_clocks
+from fashionseg.benchmarks.stages import STAGES, StageCost, bound_fps, clip_end, stages_alone
+from fashionseg.model import read_model
+from fashionseg.pipeline import StageClock
+from fashionseg.segment.types import Plan, Summary
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    write_panning_clip(path, frames=20, size_hw=(72, 128))
+    return path
+
+
+def test_stages_are_timed_over_the_frames_asked_for(clip):
+    with open_backend(read_model(), "cpu", threads=1) as backend:
+        costs = stages_alone(clip, backend, frames=17)
+    assert tuple(costs) == STAGES
+    assert {cost.frames for cost in costs.values()} == {17}
+    assert all(cost.cpu > 0 and cost.wall > 0 for cost in costs.values())
+
+
+def test_the_bound_is_cores_over_processor_seconds():
+    costs = {"a": StageCost(cpu=1.0, wall=9.0, frames=10), "b": StageCost(cpu=0.3, wall=9.0, frames=1)}
+    assert bound_fps(costs, cores=2) == pytest.approx(2 / (0.1 + 0.3))
+
+
+def test_a_clip_ends_where_it_is_told(clip):
+    assert clip_end(clip, 20) is None
+    assert float(clip_end(clip, 12)) == pytest.approx(12 / 24)
+
+
+def test_clocks_become_shares():
+    summary = Summary(Plan((), (), (), None), frames=10)
+    summary.clocks = [StageClock("infer", busy=3.0, starved=0.5, blocked=0.5, threads=2), StageClock("idle")]
+    infer, idle = stage_clocks(summary)
+    assert (infer["busy"], infer["starved"], infer["blocked"]) == (0.75, 0.125, 0.125)
+    assert infer["ms"] == 300.0
+    assert idle["busy"] == 0.0
+
+
+def test_the_pipeline_script(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "MODEL_SECONDS", 0.1)
+    out = tmp_path / "pipeline.json"
+    assert pipeline.main([str(clip), "--frames", "6", "--rounds", "1", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert set(found["fps"]) == {"ours", "bound", "model_alone", "plain_loop"}
+    assert all(fps > 0 for fps in found["fps"].values())
+    assert found["ours_over"]["bound"] == pytest.approx(found["fps"]["ours"] / found["fps"]["bound"], rel=0.02)
+    assert found["skipped"] == {"detectron2": "no --checkpoint given"}
+
+
+def test_the_stub_finds_garments_of_a_mask_each():
+    spec = read_model().spec
+    with scale.StubBackend(spec, 100) as backend:
+        raw = backend.run(np.full((2, 64, 96, 3), 7, np.uint8), np.array([[64, 90], [60, 96]], np.int32))
+    assert raw.num_detections.tolist() == [100, 100]
+    assert raw.masks.shape == (2, 100, spec.mask_side, spec.mask_side)
+    assert (raw.boxes[..., 2:] > raw.boxes[..., :2]).all()
+    assert 0.3 < (raw.masks >= 0.5).mean() < 0.8
+    assert (np.diff(raw.scores) < 0).all()
+
+
+def test_scale_measures_a_video_and_photos(tmp_path):
+    video, photos = tmp_path / "v.mp4", tmp_path / "photos"
+    write_panning_clip(video, frames=6, size_hw=(72, 128))
+    scale.make_photos(photos, 5)
+    for source, pictures, garments in ((video, 6, 100), (photos, 5, 6)):
+        found = scale.measure({"sources": [str(source)], "garments": garments})
+        assert found["pictures"] == pictures
+        assert found["ms_a_picture"] > 0
+        assert found["written_bytes"] > 30 * garments * pictures, "every garment is written"
+
+
+def test_the_scale_script_tells_growth(monkeypatch, capsys):
+    def measure(module, settings):
+        size = float(settings["sources"][0].split("/")[-1].removesuffix(".mp4"))
+        grown = size > 1 and grows[0]
+        return {
+            "pictures": int(size * 100),
+            "ms_a_picture": 4.0,
+            "startup_s": 0.1,
+            "memory_bytes": 120_000_000 if grown else 100_000_000,
+            "written_bytes": 10,
+        }
+
+    monkeypatch.setattr(scale, "measure_in_child", measure)
+    monkeypatch.setattr(scale, "make_video", lambda path, minutes: None)
+    for grown, code in ((False, 0), (True, 1)):
+        grows = [grown]
+        assert scale.main(["--minutes", "1", "2", "--photos", "--rounds", "2"]) == code
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["largest_over_smallest"]["video"]["memory_mb"] == (1.2 if grown else 1.0)
+        assert found["rows"][1]["pictures"] == 200
