@@ -37,6 +37,10 @@ _CODECS = {"auto": "libx264", "x264": "libx264", "nvenc": "h264_nvenc"}
 _BT709 = 1
 _LIMITED_RANGE = 1
 _HIGHEST_RATE = Fraction(240)
+_SMALL_SIDE = 128
+"""x264 gives slightly other bytes from run to run for smaller frames, with one thread too, unless it leaves out its
+macroblock tree: 294 of 1,000 parts of 48 x 64 pixels differed, 1 of 112 x 112, none of 144 x 176 and larger.
+"""
 
 
 class _AbandonedError(Exception):
@@ -94,7 +98,7 @@ class PartWriter:
         try:
             with output_errors(path):
                 self._container = open_output(self._temporary, self._timescale.per_second)
-                self._stream = _add_stream(self._container, _CODECS[encoder], _options(encoder, crf, preset))
+                self._stream = _add_stream(self._container, _CODECS[encoder], _options(encoder, crf, preset, size_hw))
                 self._configure(self._stream.codec_context, rate, threads, sample_aspect_ratio)
             with _encoder_errors(encoder, size_hw):
                 self._stream.codec_context.open()
@@ -192,14 +196,15 @@ class PartWriter:
         context.sample_aspect_ratio = aspect
 
 
-def _options(encoder: str, crf: int, preset: str) -> dict[str, str]:
+def _options(encoder: str, crf: int, preset: str, size_hw: tuple[int, int]) -> dict[str, str]:
     """Encoder options. Without B-frames the file is a fifth larger and 7% faster to write, and frames are stored in the
     order and at the times they are shown: no edit list has to shift them back, which players get wrong, and FFmpeg's
     muxer too where the rate varies.
     """
     if encoder == "nvenc":
         return {"bf": "0", "rc": "vbr", "cq": str(crf), "preset": "p4"}
-    return {"bf": "0", "crf": str(crf), "preset": preset}
+    options = {"bf": "0", "crf": str(crf), "preset": preset}
+    return {**options, "x264-params": "mbtree=0"} if min(size_hw) < _SMALL_SIDE else options
 
 
 def _add_stream(container: OutputContainer, codec: str, options: dict[str, str]) -> VideoStream:

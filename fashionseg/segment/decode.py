@@ -153,12 +153,14 @@ class Decoder:
         options = self._options
         began = False
         reason = None
+        concealed = 0
         try:
             with VideoReader(source.path) as video:
                 yield VideoStart.of(source, video, start, options)
                 began = True
                 frames = video.frames(options.vid_stride, options.start, options.end, first=start.first_index)
                 for ordinal, decoded in enumerate(self._timed(frames), start.ordinal):
+                    concealed = video.concealed
                     weight = decoded.image.nbytes
                     self._budget.take(weight)
                     if self._stop.is_set():
@@ -170,7 +172,7 @@ class Decoder:
         except MediaError as error:
             reason = str(error)
         if began:
-            yield VideoEnd(source, reason)
+            yield VideoEnd(source, reason, concealed)
         elif reason is not None:
             yield Failed(source, reason)
 

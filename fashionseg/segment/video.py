@@ -74,10 +74,11 @@ class VideoStart:
 
 @dataclass(frozen=True, slots=True)
 class VideoEnd:
-    """A video ends; `broken` says why it ended before its end."""
+    """A video ends; `broken` says why it ended before its end, `concealed` how many of its frames were patched up."""
 
     source: Source
     broken: str | None = None
+    concealed: int = 0
 
 
 def expected_frames(count: int | None, rate: Fraction, options: SegmentOptions) -> int | None:

@@ -148,6 +148,25 @@ def test_a_bad_video_costs_itself_only(fault, run, small_parts, tmp_path):
     assert [f.path for f in again.failures] == [str(bad)]
 
 
+class Notes(SilentReporter):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def test_frames_that_the_decoder_patched_up_are_told(run, tmp_path):
+    clip = clips.make(tmp_path / "clip.avi", clips.Clip(frames=60, size_hw=(120, 160), gop=10, codec="mpeg4"))
+    data = bytearray(clip.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 100] = bytes(100)
+    clip.write_bytes(bytes(data))
+    reporter = Notes()
+    summary = run([clip], tmp_path / "out", reporter=reporter)
+    assert summary.tally.frames > 50
+    assert any("patched up" in note and str(clip) in note for note in reporter.notes), reporter.notes
+
+
 @pytest.mark.parametrize(("codec", "rate", "suffix"), [("libmp3lame", 8000, "avi"), ("libmp3lame", 11_025, "mkv")])
 def test_sound_that_mp4_does_not_know_is_carried_over(codec, rate, suffix, run, tmp_path):
     sound = clips.Sound(codec=codec, sample_rate=rate, seconds=0.5)
@@ -161,11 +180,6 @@ def test_sound_that_cannot_be_muxed_costs_itself_only(run, tmp_path, monkeypatch
     from fashionseg.media import sound as sound_module
 
     clip = clips.make(tmp_path / "clip.mp4", clips.Clip(frames=6, sounds=(clips.Sound(seconds=0.3),)))
-    notes = []
-
-    class Notes(SilentReporter):
-        def note(self, message):
-            notes.append(message)
 
     def fail(self):
         if self.tracks:
@@ -173,9 +187,10 @@ def test_sound_that_cannot_be_muxed_costs_itself_only(run, tmp_path, monkeypatch
         return iter(())
 
     monkeypatch.setattr(sound_module.SoundCopy, "packets", fail)
-    assert run([clip], tmp_path / "out", reporter=Notes()).failures == []
+    reporter = Notes()
+    assert run([clip], tmp_path / "out", reporter=reporter).failures == []
     assert len(clips.av_frames(tmp_path / "out" / "clip.mp4")) == 6
-    assert any("its sound is left out" in note for note in notes), notes
+    assert any("its sound is left out" in note for note in reporter.notes), reporter.notes
 
 
 NAMES = [
