@@ -208,28 +208,27 @@ def test_two_runs_into_one_folder_are_refused(tmp_path):
     stubs.write_photos(tmp_path / "in", 2)
     errors = []
 
-    def fail(number, images):
-        if number == 1:
-            try:
-                run([tmp_path / "in"], tmp_path / "out")
-            except OutputError as error:
-                errors.append(str(error))
+    def begin_another():
+        try:
+            run([tmp_path / "in"], tmp_path / "out")
+        except OutputError as error:
+            errors.append(str(error))
 
-    run([tmp_path / "in"], tmp_path / "out", fail=fail)
-    assert errors and "another fashionseg is writing" in errors[0]
+    run([tmp_path / "in"], tmp_path / "out", fail=stubs.at_picture(1, begin_another))
+    assert len(errors) == 1 and "another fashionseg is writing" in errors[0]
 
 
 def test_a_failing_model_ends_the_run_with_its_error(tmp_path):
     stubs.write_photos(tmp_path / "in", 12)
 
-    def fail(number, images):
-        if number == 5:
-            raise FashionsegError("the model broke")
+    def fail():
+        raise FashionsegError("the model broke")
 
     with pytest.raises(FashionsegError, match="the model broke"):
-        run([tmp_path / "in"], tmp_path / "out", fail=fail)
+        run([tmp_path / "in"], tmp_path / "out", fail=stubs.at_picture(5, fail))
     summary, _ = run([tmp_path / "in"], tmp_path / "out")
     assert summary.resumed
+    assert summary.frames == 7, "the five photos before it are kept"
     assert summary.tally.photos == 12
 
 
