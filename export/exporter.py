@@ -15,8 +15,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from fashionseg.errors import ExportError, MissingExtraError
-from fashionseg.files import replacing
-from fashionseg.model import ModelSpec, read_model
+from fashionseg.files import write_bytes
+from fashionseg.model import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fashionseg.export.checkpoint import Checkpoint
     from fashionseg.export.classes import Classes
     from fashionseg.export.parity import Proof
+    from fashionseg.model import ModelFile
 
 MAX_DETECTIONS = 1000
 
@@ -61,21 +62,15 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A model file that was written and proven.
+    """A model file that was made of a checkpoint and proven.
 
     Attributes:
-        path: the file.
-        spec: its metadata.
-        size: of the file, in bytes.
-        nodes: of the graph.
+        model: it; `model.path` is where it was or will be written.
         proof: how it agrees with Detectron2.
         seconds: the whole took.
     """
 
-    path: Path
-    spec: ModelSpec
-    size: int
-    nodes: int
+    model: ModelFile
     proof: Proof
     seconds: float
 
@@ -102,6 +97,19 @@ def export_checkpoint(
         QualityError: the file does not say what Detectron2 says.
         OutputError: the file cannot be written.
     """
+    exported = exported_model(checkpoint, output, options, pictures, note)
+    write_bytes(output, exported.model.data)
+    return exported
+
+
+def exported_model(
+    checkpoint: Path,
+    output: Path,
+    options: ExportOptions | None = None,
+    pictures: Sequence[NDArray[np.uint8]] = (),
+    note: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """As `export_checkpoint`, in memory alone; `output` names it in messages."""
     with _hushed():
         _require_detectron2()
         return _export(checkpoint, output, options or ExportOptions(), pictures, note)
@@ -118,6 +126,7 @@ def _export(
     from fashionseg.export.parity import built_in_pictures, prove
     from fashionseg.export.rules import check_rules
     from fashionseg.export.support import check_supported
+    from fashionseg.export.write import as_model_file
 
     started = time.perf_counter()
     note(f"reading {checkpoint}")
@@ -126,12 +135,10 @@ def _export(
     note("tracing the graph")
     proto, spec = build(opened, options)
     check_rules(proto, str(output))
-    with replacing(output) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
-        note("comparing with Detectron2")
-        proof = prove(opened.model, read_model(temporary), pictures or built_in_pictures(), output)
-    seconds = time.perf_counter() - started
-    return Exported(output, spec, output.stat().st_size, len(proto.graph.node), proof, seconds)
+    model = as_model_file(proto, spec, output)
+    note("comparing with Detectron2")
+    proof = prove(opened.model, model, pictures or built_in_pictures(), output)
+    return Exported(model, proof, time.perf_counter() - started)
 
 
 def build(opened: Checkpoint, options: ExportOptions) -> tuple[Any, ModelSpec]:

@@ -7,7 +7,6 @@ proves it. Needs neither torch nor Detectron2.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -25,8 +24,9 @@ from fashionseg.export.precision_photos import (
 )
 from fashionseg.export.rules import check_rules
 from fashionseg.export.steps import SilentSteps, Steps, counted
+from fashionseg.export.write import as_model_file
 from fashionseg.files import write_bytes
-from fashionseg.model import ModelFile, parse_onnx
+from fashionseg.model import parse_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from fashionseg.model import ModelSpec
+    from fashionseg.model import ModelFile, ModelSpec
 
 Precision = Literal["fp16", "int8"]
 
@@ -48,6 +48,7 @@ class LowerOptions:
         calibrate: photos, folders or globs that int8 learns its ranges from.
         check: photos, folders or globs to compare with float32 on; empty for those of `calibrate`, or drawn pictures.
         check_data: a COCO file, to measure AP with; goes before `check`.
+        images: folder of its photos; None to look beside it.
         max_drop: most AP, in points, that may be lost; None for 0.5 (fp16) and 1.0 (int8).
     """
 
@@ -55,6 +56,7 @@ class LowerOptions:
     calibrate: tuple[Path, ...] = ()
     check: tuple[Path, ...] = ()
     check_data: Path | None = None
+    images: Path | None = None
     max_drop: float | None = None
 
     @property
@@ -91,7 +93,7 @@ def lower(model: ModelFile, output: Path, options: LowerOptions, steps: Steps | 
 
     Raises:
         ExportError: it cannot be lowered.
-        QualityError: the lowered model loses too much.
+        PrecisionError: the lowered model loses too much.
         DataError, MediaError: the photos.
         OutputError: the file cannot be written.
     """
@@ -107,24 +109,29 @@ def lowered_model(model: ModelFile, output: Path, options: LowerOptions, steps: 
     _check_source(model, options)
     with _photos(options, model.spec) as photos:
         proto = _graph(model, options, steps)
-        made = as_model_file(proto, replace(model.spec, precision=options.precision, metrics={}), output)
+        spec = replace(model.spec, precision=options.precision, weights=options.precision, metrics={})
+        made = as_model_file(proto, spec, output)
         check_rules(proto, str(output))
         judged = made if options.precision != "fp16" else replace(made, data=_rounding(proto))
         with counted(steps, "comparing with fp32", 2 * len(photos.files)) as advance:
             comparison = prove(model, judged, photos, options.allowed_drop, advance)
     if comparison.ap:
         measured = {f"{kind}/AP": round(100 * after, 2) for kind, (_, after) in comparison.ap.items()}
-        made = as_model_file(proto, replace(made.spec, metrics=measured), output)
+        made = as_model_file(proto, replace(spec, metrics=measured), output)
     return Lowered(made, comparison, options.allowed_drop, time.perf_counter() - started)
 
 
-def as_model_file(proto: onnx.ModelProto, spec: ModelSpec, path: Path) -> ModelFile:
-    """A graph with this metadata inside, as `read_model` would return it from `path`."""
-    from fashionseg.export.write import set_metadata
+def check_photos(options: LowerOptions) -> None:
+    """Find the photos that were named, so that a wrong name is told before the work begins.
 
-    set_metadata(proto, spec)
-    data = proto.SerializeToString()
-    return ModelFile(path, data, spec, hashlib.sha256(data).hexdigest())
+    Raises:
+        DataError, MediaError: one of them is missing.
+    """
+    for named in (options.calibrate, options.check):
+        if named:
+            photo_files(named)
+    if options.check_data is not None:
+        labelled_photos(options.check_data, options.images)
 
 
 def _check_source(model: ModelFile, options: LowerOptions) -> None:
@@ -158,7 +165,7 @@ def _rounding(proto: onnx.ModelProto) -> bytes:
 def _photos(options: LowerOptions, spec: ModelSpec) -> Iterator[PhotoSet]:
     """The photos to prove with."""
     if options.check_data is not None:
-        yield labelled_photos(options.check_data)
+        yield labelled_photos(options.check_data, options.images)
     elif options.check or options.calibrate:
         yield plain_photos(spread(photo_files(options.check or options.calibrate), CALIBRATION_PHOTOS), spec)
     else:

@@ -101,6 +101,18 @@ class Comparison:
         )
 
 
+class PrecisionError(QualityError):
+    """A lower precision costs too much.
+
+    Attributes:
+        comparison: what it costs.
+    """
+
+    def __init__(self, message: str, comparison: Comparison) -> None:
+        super().__init__(message)
+        self.comparison = comparison
+
+
 def prove(
     reference: ModelFile,
     lowered: ModelFile,
@@ -118,14 +130,14 @@ def prove(
         advance: called after each photo of each model.
 
     Raises:
-        QualityError: it loses too much, or nothing was found to compare.
+        PrecisionError: it loses too much, or nothing was found to compare.
     """
     before = _predictions(reference, photos, advance)
     after = _predictions(lowered, photos, advance)
     comparison = compare(before, after, photos)
     failure = comparison.failure(lowered.spec.precision, max_drop)
     if failure:
-        raise QualityError(f"{lowered.path} was not written: {failure}")
+        raise PrecisionError(f"{lowered.path} was not written: {failure}", comparison)
     return comparison
 
 

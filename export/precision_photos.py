@@ -65,8 +65,8 @@ def batches(
         advance()
 
 
-def labelled_photos(annotations: Path) -> PhotoSet:
-    """The photos of a COCO file, beside it or in `images/` there.
+def labelled_photos(annotations: Path, folder: Path | None = None) -> PhotoSet:
+    """The photos of a COCO file, in `folder`, or else beside it or in `images/` there.
 
     Raises:
         DataError: no such file, damaged, without annotations, or photos are missing.
@@ -75,7 +75,7 @@ def labelled_photos(annotations: Path) -> PhotoSet:
     from fashionseg.evaluation.photos import photo_paths
 
     data = read_coco(annotations, need_instances=True)
-    return PhotoSet(data, tuple(photo_paths(data)), labelled=True)
+    return PhotoSet(data, tuple(photo_paths(data, folder)), labelled=True)
 
 
 def plain_photos(files: Sequence[Path], spec: ModelSpec) -> PhotoSet:

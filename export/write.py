@@ -6,12 +6,13 @@ rules of the graph are in `rules.py`, its answers are compared in `parity.py`.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import TYPE_CHECKING
 
 from fashionseg.errors import ExportError
 from fashionseg.export.tidy import tidy
-from fashionseg.model import INPUTS, OUTPUTS
+from fashionseg.model import INPUTS, OUTPUTS, ModelFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +131,10 @@ def set_metadata(model: onnx.ModelProto, spec: ModelSpec) -> None:
             dim.dim_value = size
     helper.set_model_props(model, spec.to_properties())
     model.producer_name, model.producer_version = "fashionseg", __version__
+
+
+def as_model_file(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> ModelFile:
+    """A graph with this metadata inside, as `read_model` would return it from `path`."""
+    set_metadata(model, spec)
+    data = model.SerializeToString()
+    return ModelFile(path, data, spec, hashlib.sha256(data).hexdigest())

@@ -61,7 +61,7 @@ class ModelSpec:
         size_divisor: height and width of input `images` are multiples of this.
         mask_side: m of output `masks` [N, K, m, m].
         precision: of the computation: "fp32", "fp16" or "int8".
-        weights: how weights are stored: "fp32" or "fp16".
+        weights: how weights are stored: "fp32", "fp16" or "int8" (those of quantized layers).
         name: short name for people.
         checkpoint_sha256: of the Detectron2 checkpoint the file was made from.
         config: the Detectron2 config it was made with, as YAML.

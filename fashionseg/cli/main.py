@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "Train or fine-tune a Mask R-CNN with Detectron2.",
     "evaluate": "Measure a model or predictions against a COCO data set.",
     "bench": "Measure how fast models and the whole pipeline are on this machine.",
-    "export": "Turn a Detectron2 checkpoint into an ONNX model file.",
+    "export": "Turn a Detectron2 checkpoint into an ONNX model file; lower its precision.",
     "data": "Convert, split, check, draw and generate data sets.",
     "info": "Show what a model file says about itself.",
     "doctor": "Say what this machine can run, and what to install for more.",
