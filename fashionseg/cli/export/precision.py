@@ -114,21 +114,17 @@ def _table(comparison: Comparison, options: LowerOptions) -> Table:
 
     precision = options.precision
     title = f"{precision} against fp32, {comparison.photos} photos"
-    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    caption = f"found again: detections of fp32 above {MIN_SCORE}, the class the same and mask IoU at least {MIN_IOU}"
+    table = Table(box=box.SIMPLE, title=title, title_justify="left", caption=caption, caption_justify="left")
     for column in ("", "fp32", precision, "change", "allowed"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for kind, (before, after) in sorted(comparison.ap.items(), reverse=True):
-        name = {"bbox": "AP, boxes", "segm": "AP, masks"}[kind]
+        name, change = {"bbox": "AP, boxes", "segm": "AP, masks"}[kind], after - before
         allowed = f"-{options.allowed_drop:g}"
-        table.add_row(name, f"{100 * before:.2f}", f"{100 * after:.2f}", f"{100 * (after - before):+.2f}", allowed)
-    table.add_row(
-        f"detections above {MIN_SCORE}, found again (mask IoU {MIN_IOU})",
-        str(comparison.wanted),
-        str(comparison.matched),
-        f"{comparison.share:.1%}",
-        "" if comparison.ap else f"{MIN_MATCHED[precision]:.0%}",
-    )
-    table.add_row(
-        "score of those, mean and largest difference", "", f"{comparison.mean_score:.4f}", f"{comparison.score:.4f}"
-    )
+        table.add_row(name, f"{100 * before:.2f}", f"{100 * after:.2f}", f"{100 * change:+.2f}", allowed)
+    wanted, matched = comparison.wanted, comparison.matched
+    allowed = "" if comparison.ap else f"{MIN_MATCHED[precision]:.0%}"
+    table.add_row("found again", str(wanted), str(matched), f"{comparison.share:.1%}", allowed)
+    table.add_row("their scores, mean", "", "", f"±{comparison.mean_score:.4f}")
+    table.add_row("their scores, largest", "", "", f"±{comparison.score:.4f}")
     return table
