@@ -1,0 +1,399 @@
+"""What does a GPU give? Parity with the CPU, throughput per batch, and the floor, in one call.
+
+    python -m fashionseg.benchmarks.gpu_check --data val.json --source video.mp4 --json benchmarks/results/gpu.json
+
+The embedded model and an R50-FPN with random weights (where torch and Detectron2 are there to write it), each in
+float32 and float16, on ONNX Runtime's CUDA provider; Detectron2 itself on the same GPU; `segment` on a video from file
+to file; and TensorRT where it is installed. A part that fails is recorded as such and does not take the others along; then the
+exit code is 1. Times are medians. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+from fashionseg.backends.registry import Device
+from fashionseg.benchmarks.floor import Work, count_work, floor_seconds, measure_machine
+from fashionseg.benchmarks.machine import gpu_query, machine, report
+from fashionseg.export.matching import Agreement, Tolerance, agreement
+from fashionseg.export.parity import run_onnx
+from fashionseg.media.images import read_image
+from fashionseg.model import INPUTS, OUTPUTS, ModelFile, read_model
+from fashionseg.preprocess import make_batch, prepare, resize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from fashionseg.backends import Backend
+
+BATCHES = (1, 2, 4, 8, 16)
+R50_HW = (800, 1344)
+MODEL_HW = (240, 426)
+MIN_RUNS, SECONDS = 8, 0.6
+LOOSE = Tolerance(box=1.0, score=0.02, mask=0.1, matched=0.99)
+"""For float16 and TF32, where single detections near a threshold come and go; the counts are in the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model file and the pictures it is asked about.
+
+    Attributes:
+        name: for the table.
+        file: the model file.
+        pictures: uint8 [h, w, 3], BGR, resized by the rule of the file.
+        size_hw: of the pictures that are timed.
+    """
+
+    name: str
+    file: ModelFile
+    pictures: list[NDArray[np.uint8]]
+    size_hw: tuple[int, int]
+
+
+class Parts:
+    """Runs the parts of the check, each for itself, until the time is up; what a failed one says stands in its place."""
+
+    def __init__(self, seconds: float) -> None:
+        self.results: dict[str, Any] = {}
+        self.failed = 0
+        self._until = time.perf_counter() + seconds
+
+    def run(self, name: str, part: Callable[[], Any]) -> Any:
+        """The result of a part; None where it failed."""
+        began = time.perf_counter()
+        if began > self._until:
+            self.results[name] = {"skipped": "no time was left (--seconds)"}
+            return None
+        print(f"== {name}", file=sys.stderr, flush=True)
+        try:
+            value = part()
+        except Exception as error:  # noqa: BLE001 - recorded, and told by the exit code
+            traceback.print_exc()
+            self.failed += 1
+            self.results[name] = {"error": f"{type(error).__name__}: {error}"}
+            return None
+        self.results[name] = value
+        print(f"   {time.perf_counter() - began:.1f} s: {value!s:.400}", file=sys.stderr, flush=True)
+        return value
+
+
+def subject(name: str, file: ModelFile, photos: Sequence[NDArray[np.uint8]], size_hw: tuple[int, int]) -> Subject:
+    """A subject from photos (uint8 [H, W, 3], BGR) of any size."""
+    return Subject(name, file, [prepare(one, file.spec) for one in photos], size_hw)
+
+
+def random_r50(picture: NDArray[np.uint8], folder: Path) -> tuple[Any, ModelFile]:
+    """Detectron2's R50-FPN with random weights that finds a hundred objects, and its model file in `folder`."""
+    from fashionseg.benchmarks.parity import random_r50_fpn
+    from fashionseg.export.exporter import ExportOptions, build
+
+    opened = random_r50_fpn(picture, classes=5)
+    path = folder / "r50.onnx"
+    if not path.is_file():
+        proto, _ = build(opened, ExportOptions())
+        path.write_bytes(proto.SerializeToString())
+    return opened.model, read_model(path)
+
+
+def lowered(file: ModelFile) -> ModelFile:
+    """The same model in float16, in memory; not proven here."""
+    from fashionseg.export.precision_fp16 import to_float16
+    from fashionseg.model import parse_onnx
+
+    proto = to_float16(parse_onnx(file.data, str(file.path)))
+    return replace(file, data=proto.SerializeToString(), spec=replace(file.spec, precision="fp16"))
+
+
+# parity
+
+
+def parity(one: Subject, reference: ModelFile, gpu: Backend, tolerance: Tolerance) -> dict[str, Any]:
+    """`reference` on the CPU against a GPU backend, picture by picture and in batches of four."""
+    rows = {}
+    spec = reference.spec
+    with OnnxRuntimeBackend.on_cpu(reference) as cpu:
+        for size in (1, 4):
+            total = Agreement()
+            for start in range(0, len(one.pictures), size):
+                batch = one.pictures[start : start + size]
+                wanted, found = run_onnx(cpu, batch)[0], run_onnx(gpu, batch)[0]
+                limits = {"score_threshold": spec.score_threshold, "max_detections": spec.max_detections}
+                total += agreement(wanted, found, tolerance, **limits)
+            rows[f"batch {size}"] = {**asdict(total), "within": total.within(tolerance)}
+    return {"tolerance": asdict(tolerance), **rows}
+
+
+def average_precision(backend: Backend, data: Path, images: Path | None) -> dict[str, float]:
+    """Box and mask AP of a backend on a COCO set, in points."""
+    from fashionseg.data.coco import read_coco
+    from fashionseg.evaluation.coco_metrics import CocoProblem, coco_scores
+    from fashionseg.evaluation.photos import photo_paths
+    from fashionseg.evaluation.runtime import run_model
+
+    coco = read_coco(data, need_instances=True)
+    found = run_model(backend, coco, photo_paths(coco, images), "the model").predictions
+    problem = CocoProblem(coco, found)
+    values = {kind: coco_scores(problem.evaluation(kind), kind).overall["AP"] for kind in problem.iou_types}
+    return {f"{kind}/AP": round(100 * value, 3) for kind, value in values.items() if value is not None}
+
+
+# speed
+
+
+def timed_batch(one: Subject, batch: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """A batch of the subject's pictures at its timed size."""
+    pictures = [resize(one.pictures[i % len(one.pictures)], one.size_hw) for i in range(batch)]
+    return make_batch(pictures, one.file.spec.size_divisor)
+
+
+def median_ms(run: Callable[[], object], warm_up: int = 3) -> float:
+    """Milliseconds of one call, the median of about a second's."""
+    for _ in range(warm_up):
+        run()
+    taken: list[float] = []
+    while len(taken) < MIN_RUNS or sum(taken) < SECONDS:
+        began = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - began)
+    return 1000 * statistics.median(taken)
+
+
+def speed(one: Subject, backend: OnnxRuntimeBackend, able: dict[str, Any], work: Work) -> list[Any]:
+    """Per batch: with copies (as `segment` runs it), without (everything lies on the GPU), memory, and the floor."""
+    rows = []
+    for batch in BATCHES:
+        images, sizes = timed_batch(one, batch)
+        copied = median_ms(lambda images=images, sizes=sizes: backend.run(images, sizes))  # type: ignore[misc]
+        resident = median_ms(on_device(backend._session, images, sizes))  # the same session: its search is done
+        row = {"batch": batch, "ms": copied, "ms_without_copies": resident, "pictures_per_s": 1000 * batch / copied}
+        row["gpu_memory_mib"] = used_memory()
+        if able.get("machine"):
+            floor = 1000 * floor_seconds(Work(work.flops * batch, work.bytes * batch), able["machine"])
+            row |= {"floor_ms": floor, "times_floor": resident / floor}
+        rows.append({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
+    return rows
+
+
+def cuda_session(file: ModelFile, options: dict[str, Any] | None = None, profile: Path | None = None) -> Any:
+    """A bare ONNX Runtime session on the first GPU, with options of the CUDA provider."""
+    import onnxruntime
+
+    onnxruntime.preload_dlls()
+    chosen = onnxruntime.SessionOptions()
+    chosen.log_severity_level = 4
+    if profile is not None:
+        chosen.enable_profiling, chosen.profile_file_prefix = True, str(profile)
+    providers = [("CUDAExecutionProvider", {"device_id": 0, **(options or {})}), "CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(file.data, chosen, providers=providers)
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        raise RuntimeError("ONNX Runtime does not use the GPU")
+    return session
+
+
+def on_device(session: Any, images: NDArray[np.uint8], sizes: NDArray[np.int32]) -> Callable[[], None]:
+    """A function that runs the session over arrays that lie on the GPU, and leaves the outputs there."""
+    import onnxruntime
+
+    binding = session.io_binding()
+    for name, array in zip(INPUTS, (images, sizes), strict=True):
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", 0))
+    for name in OUTPUTS:
+        binding.bind_output(name, "cuda", 0)
+
+    def run() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return run
+
+
+def placement(one: Subject, folder: Path) -> dict[str, Any]:
+    """Which operators ran on the CPU all the same, and how many copies between the two that cost."""
+    import json
+
+    session = cuda_session(one.file, profile=folder / "profile")
+    run = on_device(session, *timed_batch(one, 1))
+    run()
+    events = json.loads(Path(session.end_profiling()).read_text())
+    nodes = [e["args"] for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
+    on_cpu = Counter(node["op_name"] for node in nodes if node.get("provider") == "CPUExecutionProvider")
+    copies = sum(node["op_name"].startswith("Memcpy") for node in nodes)
+    return {"nodes": len(nodes), "on_cpu": dict(on_cpu.most_common()), "copies": copies}
+
+
+def used_memory() -> int | None:
+    """MiB in use on the first GPU, by all processes."""
+    lines = gpu_query("memory.used")
+    return int(lines[0]) if lines else None
+
+
+def detectron2_speed(model: Any, picture: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Detectron2's own inference on the GPU, pictures handed over in host memory, float32 and autocast to float16."""
+    import torch
+
+    model = model.to("cuda").eval()
+    tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    rows = []
+    for precision in ("fp32", "fp16"):
+        for batch in (1, 8):
+            inputs = [{"image": tensor} for _ in range(batch)]
+
+            def run(inputs: list[Any] = inputs, half: bool = precision == "fp16") -> None:
+                with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=half):
+                    found = model.inference(inputs, do_postprocess=False)
+                    [one.to("cpu") for one in found]
+                torch.cuda.synchronize()
+
+            try:
+                ms = median_ms(run)
+            except RuntimeError as error:
+                rows.append({"precision": precision, "batch": batch, "error": str(error).splitlines()[0]})
+                continue
+            row = {"precision": precision, "batch": batch, "ms": round(ms, 2)}
+            rows.append({**row, "pictures_per_s": round(1000 * batch / ms, 1)})
+    return rows
+
+
+def ceilings() -> dict[str, dict[str, Any]]:
+    """What the GPU can do, per precision, by ONNX Runtime's own matrix product and copy."""
+    found = {}
+    for precision in ("fp32", "fp16"):
+        able = measure_machine(Device("cuda", 0), 1, precision)
+        numbers = {} if able is None else {"tflops": able.flops_per_s / 1e12, "gb_per_s": able.bytes_per_s / 1e9}
+        found[precision] = {"machine": able, **numbers}
+    return found
+
+
+def check_model(parts: Parts, one: Subject, peaks: dict[str, Any], folder: Path, options: argparse.Namespace) -> None:
+    """All parts that concern one model."""
+    parts.run(f"{one.name}: placement", lambda: placement(one, folder))
+    half = parts.run(f"{one.name}: to float16", lambda: len(lowered(one.file).data))
+    files = {"fp32": one.file}
+    if half:
+        files["fp16"] = lowered(one.file)
+    for precision, file in files.items():
+        chosen = replace(one, file=file)
+        work = count_work(one.file, *timed_batch(one, 1))
+        name = f"{one.name} {precision}"
+        tolerance = Tolerance() if precision == "fp32" else LOOSE
+        with OnnxRuntimeBackend.on_cuda(file) as backend:
+            parts.run(
+                f"{name}: parity with fp32 on the CPU",
+                lambda backend=backend, t=tolerance: parity(one, one.file, backend, t),  # type: ignore[misc]
+            )
+            if options.data and one.name == "embedded":
+                parts.run(
+                    f"{name}: AP",
+                    lambda backend=backend: average_precision(backend, options.data, options.images),  # type: ignore[misc]
+                )
+            parts.run(
+                f"{name}: speed",
+                lambda b=backend, c=chosen, w=work, p=precision: speed(c, b, peaks.get(p, {}), w),  # type: ignore[misc]
+            )
+
+
+def variants(parts: Parts, one: Subject) -> None:
+    """Options of the CUDA provider that might pay, batch 8."""
+    images, sizes = timed_batch(one, 8)
+    for name, options in {
+        "default": {},
+        "use_tf32=0": {"use_tf32": 0},
+        "prefer_nhwc": {"prefer_nhwc": 1},
+        "heuristic": {"cudnn_conv_algo_search": "HEURISTIC"},
+    }.items():
+        parts.run(
+            f"{one.name} {one.file.spec.precision}, CUDA options, {name}",
+            lambda o=options: median_ms(on_device(cuda_session(one.file, o), images, sizes)),  # type: ignore[misc]
+        )
+
+
+def end_to_end(source: Path, batch: int | None) -> dict[str, Any]:
+    """`segment` on a video with the embedded model, from file to file."""
+    from fashionseg.benchmarks.child import measure_in_child
+
+    settings = {"model": None, "device": "cuda", "threads": None, "batch": batch, "source": str(source)}
+    measured = measure_in_child("pipeline_speed", {**settings, "frames": 10_000, "alone": False})
+    return {key: measured[key] for key in ("fps", "frames", "cpu_ms", "stages")}
+
+
+def tensorrt_part() -> dict[str, Any]:
+    """Whether TensorRT is here."""
+    try:
+        import tensorrt
+    except ImportError as error:
+        return {"skipped": f"TensorRT is not installed: {error}"}
+    return {"version": tensorrt.__version__}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run all parts, write one JSON line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="COCO annotations: AP on the GPU, and pictures for parity")
+    parser.add_argument("--images", type=Path, help="folder of the photos (default: found from the annotations)")
+    parser.add_argument("--source", type=Path, help="video for `segment`")
+    parser.add_argument("--photos", type=int, default=100, help="pictures for parity (default 100)")
+    parser.add_argument("--seconds", type=float, default=420, help="begin no part after so long (default 420)")
+    parser.add_argument("--work", type=Path, default=Path("gpu-check"), help="folder for intermediate files")
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    options = parser.parse_args(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+    parts = Parts(options.seconds)
+    peaks = parts.run("ceilings", ceilings) or {}
+    photos = _photos(options)
+    embedded = subject("embedded", read_model(None), photos, MODEL_HW)
+    check_model(parts, embedded, peaks, options.work, options)
+    variants(parts, embedded)
+    made: list[tuple[Any, ModelFile]] = []
+    parts.run("R50-FPN written", lambda: made.append(random_r50(photos[0], options.work)))
+    for model, file in made:
+        large = subject("R50-FPN", file, photos[:8], R50_HW)
+        check_model(parts, large, peaks, options.work, options)
+        variants(parts, large)
+        picture = resize(large.pictures[0], R50_HW)
+        parts.run("Detectron2 R50-FPN", lambda: detectron2_speed(model, picture))
+    if options.source:
+        for batch in (None, 8):
+            parts.run(f"segment, batch {batch or 'default'}", lambda b=batch: end_to_end(options.source, b))  # type: ignore[misc]
+    parts.run("TensorRT", tensorrt_part)
+    names = ("onnxruntime-gpu", "torch", "torchvision", "detectron2", "tensorrt", "numpy", "onnx")
+    result = {"benchmark": "gpu_check", "parts": _plain(parts.results), "failed": parts.failed}
+    report({**result, "machine": machine(1, *names)}, options.json)
+    return 1 if parts.failed else 0
+
+
+def _photos(options: argparse.Namespace) -> list[NDArray[np.uint8]]:
+    if options.data is None:
+        from fashionseg.export.parity import built_in_pictures
+
+        return built_in_pictures()
+    from fashionseg.data.coco import read_coco
+    from fashionseg.evaluation.photos import photo_paths
+
+    return [read_image(path) for path in photo_paths(read_coco(options.data), options.images)[: options.photos]]
+
+
+def _plain(results: dict[str, Any]) -> dict[str, Any]:
+    """The results without objects that JSON cannot hold."""
+    ceilings_found = results.get("ceilings", {})
+    for one in ceilings_found.values():
+        if isinstance(one, dict):
+            one.pop("machine", None)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())
