@@ -28,6 +28,8 @@ def main():
     parser.add_argument("output", type=Path)
     parser.add_argument("sources", nargs="+")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds each run of the model takes")
+    parser.add_argument("--gate", type=Path, help="before `picture(seed=GATE_AT)`, wait until this file is there")
+    parser.add_argument("--gate-at", type=int, default=4)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--part-frames", type=int)
     parser.add_argument("--save", default="video,images,predictions")
@@ -41,13 +43,22 @@ def main():
         import fashionseg.segment.video
 
         fashionseg.segment.video.PART_FRAMES = options.part_frames
-    if options.log_seconds:
+    if options.log_seconds is not None:
         progress.LOG_SECONDS = options.log_seconds
     if options.as_nobody:
         become_nobody()
 
+    at_gate = stubs.at_picture(options.gate_at, lambda: wait_at(options.gate))
+
+    def before(number, images):
+        time.sleep(options.slow)
+        if options.gate:
+            at_gate(number, images)
+
     def backend(model):
-        return stubs.StubBackend(model.spec, fail=lambda number, images: time.sleep(options.slow))
+        made = stubs.StubBackend(model.spec, fail=before)
+        made.streams = 2  # while one thread waits at the gate, the other does what comes before it
+        return made
 
     chosen = segment_module.SegmentOptions(batch=options.batch, save=frozenset(options.save.split(",")))
     try:
@@ -59,6 +70,11 @@ def main():
     except KeyboardInterrupt:
         return 130
     return exit_code(summary)
+
+
+def wait_at(gate):
+    while not gate.exists():
+        time.sleep(0.01)
 
 
 def become_nobody():
@@ -94,6 +110,30 @@ def finish(output, *sources, expect=0, **options):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == expect, errors
     return errors
+
+
+class Gated:
+    """The program, held at its gate before `picture(seed=at)`: what comes before it is done, what comes after is not.
+
+    What a test does then, it does in the middle of the run, however slow the machine is. `open_gate` lets it go on.
+    """
+
+    def __init__(self, output, *sources, at=4, done=None, **options):
+        self.output = output
+        self._gate = output.parent / f"{output.name}.gate"
+        self.process = start(output, *sources, gate=self._gate, gate_at=at, **options)
+        wait_for(done or (lambda: len(list(output.glob("*.jpg"))) == at), self.process)
+
+    def open_gate(self):
+        self._gate.touch()
+
+    def end(self, expect):
+        """Let it go on to its end; returns what it wrote to standard error since that was read last."""
+        self.open_gate()
+        errors = self.process.stderr.read()  # `communicate` would lose what `readline` has read ahead
+        self.process.wait(60)
+        assert self.process.returncode == expect, errors
+        return errors
 
 
 def wait_for(condition, process, seconds=60):

@@ -92,7 +92,7 @@ def test_leaving_early_ends_all_threads():
 
 def test_clocks_tell_who_is_the_limit():
     def slow(n):
-        time.sleep(0.005)
+        time.sleep(0.005 if n else 0.4)  # the others are at their waiting by then, however busy the machine is
         return n
 
     with Pipeline() as pipeline:
@@ -101,9 +101,9 @@ def test_clocks_tell_who_is_the_limit():
             time.sleep(0.001)
     fast, slow_clock, write = pipeline.clocks
     assert write.items == 30
-    assert write.starved > 0.08 and write.busy > 0.03
+    assert write.starved > 0.08 and write.busy > 0.03, (write.starved, write.busy)
     assert slow_clock.items == fast.items == 30
-    assert slow_clock.busy > 0.12
+    assert slow_clock.busy > 0.5
     assert fast.blocked > fast.busy, "the fast stage waits for the slow one"
 
 
@@ -169,8 +169,10 @@ def test_whoever_waits_for_a_budget_is_let_go_at_the_end():
 
 
 def test_a_task_runs_beside_the_stages_and_its_error_is_raised_where_it_is_wanted():
+    wanted = threading.Event()
+
     def load():
-        time.sleep(0.02)
+        wanted.wait(60)
         return threading.current_thread().name
 
     def fail():
@@ -179,6 +181,7 @@ def test_a_task_runs_beside_the_stages_and_its_error_is_raised_where_it_is_wante
     with Pipeline() as pipeline:
         task = pipeline.task("load", load)
         assert not task.done()
+        wanted.set()
         assert set(pipeline.map("work", lambda n: task.result(), range(5), workers=2)) == {"fashionseg-load"}
     with pytest.raises(OSError, match="boom"), Pipeline() as pipeline:
         task = pipeline.task("load", fail)

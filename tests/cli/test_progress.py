@@ -4,7 +4,6 @@ import io
 import json
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -73,10 +72,21 @@ def test_a_terminal_shows_inputs_and_frames(monkeypatch):
 
 
 def test_json_lines_and_a_heartbeat(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
-    with JsonReporter() as reporter:
-        tell_everything(reporter)
-        time.sleep(0.2)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 3600)
+    beaten = threading.Event()
+    reporter = JsonReporter()
+    tell_event = reporter._event
+
+    def event(event, /, **values):
+        tell_event(event, **values)
+        if event == "heartbeat":
+            beaten.set()
+
+    monkeypatch.setattr(reporter, "_event", event)
+    tell_everything(reporter)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
+    with reporter:
+        assert beaten.wait(60)
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [event["event"] for event in events]
     assert kinds[:6] == ["note", "begin", "source", "finished", "source", "failed"]

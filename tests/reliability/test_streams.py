@@ -21,23 +21,25 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def test_a_reader_that_leaves_ends_the_run_with_one_sentence_and_it_goes_on_after(run, tmp_path):
-    stubs.write_photos(tmp_path / "in", 30)
-    process = stub_run.start(tmp_path / "out", tmp_path / "in", slow=0.01, json=True)
-    assert json.loads(process.stdout.readline())["event"] == "begin"
-    process.stdout.close()
-    errors = process.stderr.read()
-    assert process.wait(30) == 1
+    stubs.write_photos(tmp_path / "in", 10)
+    gated = stub_run.Gated(tmp_path / "out", tmp_path / "in", json=True)
+    assert json.loads(gated.process.stdout.readline())["event"] == "begin"
+    gated.process.stdout.close()
+    gated.open_gate()
+    errors = gated.process.stderr.read()
+    assert gated.process.wait(30) == 1
     assert errors.splitlines() == [
         "error: cannot write to standard output (Broken pipe): stopped; the same command goes on"
     ]
-    assert run([tmp_path / "in"], tmp_path / "out").tally.photos == 30
+    assert run([tmp_path / "in"], tmp_path / "out").tally.photos == 10
 
 
 def test_a_log_nobody_can_write_any_more_does_not_end_the_run(tmp_path):
     stubs.write_photos(tmp_path / "in", 10)
-    process = stub_run.start(tmp_path / "out", tmp_path / "in", tmp_path / "missing.png", slow=0.01, log_seconds=0.001)
-    process.stderr.close()
-    assert process.wait(60) == 3
+    gated = stub_run.Gated(tmp_path / "out", tmp_path / "in", tmp_path / "missing.png", log_seconds=0)
+    gated.process.stderr.close()
+    gated.open_gate()
+    assert gated.process.wait(60) == 3
     assert (tmp_path / "out" / "predictions.json").exists()
 
 
@@ -55,28 +57,33 @@ def test_a_full_disk_under_a_stream(stream, code, tmp_path):
 
 
 def test_progress_survives_log_rotation(tmp_path):
-    stubs.write_photos(tmp_path / "in", 60)
-    log, rotated, out = tmp_path / "log", tmp_path / "log.1", tmp_path / "out"
+    stubs.write_photos(tmp_path / "in", 10)
+    log, rotated = tmp_path / "log", tmp_path / "log.1"
     with log.open("w") as file:
-        process = stub_run.start(out, tmp_path / "in", slow=0.01, log_seconds=0.05, popen={"stderr": file})
-        stub_run.wait_for(lambda: "pictures" in log.read_text(), process)
+        gated = stub_run.Gated(tmp_path / "out", tmp_path / "in", log_seconds=0, popen={"stderr": file})
+        stub_run.wait_for(lambda: "4 pictures" in log.read_text(), gated.process)
         log.rename(rotated)
-        before = len(rotated.read_text().splitlines())
-        assert process.wait(60) == 0
-    assert len(rotated.read_text().splitlines()) > before
+        gated.open_gate()
+        assert gated.process.wait(60) == 0
+    assert "10 pictures" in rotated.read_text()
+    assert not log.exists()
 
 
 def test_json_of_a_run_of_faults_has_every_event_and_a_heartbeat(tmp_path):
-    paths = stubs.write_photos(tmp_path / "in", 4)
+    paths = stubs.write_photos(tmp_path / "in", 6)
     paths[2].write_bytes(b"")
-    process = stub_run.start(tmp_path / "out", tmp_path / "in", slow=0.3, log_seconds=0.1, json=True)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == 3
-    events = [json.loads(line) for line in text.splitlines()]
+    out = tmp_path / "out"
+    gated = stub_run.Gated(out, tmp_path / "in", log_seconds=0.05, json=True, done=(out / "003.jpg").exists)
+    lines = []
+    while sum('"heartbeat"' in line for line in lines) < 3:  # they go on while nothing else happens
+        lines.append(gated.process.stdout.readline())
+    gated.open_gate()
+    lines += gated.process.stdout
+    assert gated.process.wait(60) == 3
+    events = [json.loads(line) for line in lines]
     assert [event["path"] for event in events if event["event"] == "failed"] == [str(paths[2])]
-    assert sum(event["event"] == "finished" for event in events) == 3
-    beats = [event["seconds"] for event in events if event["event"] == "heartbeat"]
-    assert len(beats) >= 3
+    assert sum(event["event"] == "finished" for event in events) == 5
+    assert max(event["pictures"] for event in events if event["event"] == "heartbeat") >= 3
     assert [event["seconds"] for event in events] == sorted(event["seconds"] for event in events)
 
 
