@@ -1,8 +1,8 @@
-"""A model file's graph as TensorRT wants it: constants folded, INT8 signed, RoIAlign by plugin or plain operators.
+"""A model file's graph with TensorRT's numbers: constants folded, INT8 signed.
 
-All of it happens in memory when an engine is built; the model file stays standard ONNX. `numeric_graph` may change
-numbers (signed INT8 is coarser where a tensor has no negative values) and is what the proof of an INT8 engine runs;
-what `engine_graph` does on top changes names only, or the sampling of RoIAlign where a grid stands in for it.
+It happens in memory when an engine is built; the model file stays as it is. Numbers may change (signed INT8 is coarser
+where a tensor has no negative values), and this is what the proof of an INT8 engine runs. RoIAlign is rewritten on top
+of it, in `roialign.py`.
 Knows ONNX graphs. Knows nothing about TensorRT's API.
 """
 
@@ -12,8 +12,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from fashionseg.export.roialign import RoiAlignStyle, rewrite_roi_align
 
 if TYPE_CHECKING:
     import onnx
@@ -26,13 +24,6 @@ SIGNED_STEPS = 127
 """Levels above zero of the two 8-bit forms."""
 
 KEEPS_SIGN = frozenset({"MaxPool", "Resize", "Flatten", "Reshape", "Transpose"})
-
-
-def engine_graph(model: ModelFile, roi_align: RoiAlignStyle) -> onnx.ModelProto:
-    """The graph to hand to TensorRT's parser."""
-    proto = numeric_graph(model)
-    rewrite_roi_align(proto, roi_align)
-    return proto
 
 
 def numeric_graph(model: ModelFile) -> onnx.ModelProto:

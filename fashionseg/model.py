@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from fashionseg.engine_file import EngineInfo
+
 FORMAT_VERSION = 1
 """Version of tensors and metadata that this release writes and reads (see `ModelSpec`)."""
 
@@ -35,6 +37,9 @@ MAX_CLASSES = 10_000
 
 _PREFIX = "fashionseg."
 _DEFAULT_MODEL = "default.onnx"
+
+ENGINE_SUFFIXES = frozenset({".engine", ".plan"})
+"""A file of such a name is a TensorRT engine (`engine_file.py`)."""
 
 INPUTS = ("images", "image_sizes")
 OUTPUTS = ("boxes", "labels", "masks", "nms_exact", "num_detections", "scores")
@@ -217,12 +222,14 @@ class ModelFile:
             meanwhile is never run.
         spec: its metadata.
         sha256: of `data`, hexadecimal.
+        engine: what it was built for, where it is a TensorRT engine; None for ONNX.
     """
 
     path: Path
     data: bytes
     spec: ModelSpec
     sha256: str
+    engine: EngineInfo | None = None
 
 
 def default_model_path() -> Path:
@@ -231,15 +238,20 @@ def default_model_path() -> Path:
 
 
 def read_model(path: str | Path | None = None) -> ModelFile:
-    """Read and verify a model file; the embedded default model where `path` is None.
+    """Read and verify a model file, ONNX or engine; the embedded default model where `path` is None.
 
     Raises:
         ModelError: no such file, not an ONNX file, not a fashionseg model, of a newer format, or one whose
-            weights lie in other files.
+            weights lie in other files; or an engine without its JSON file.
     """
     where = default_model_path() if path is None else Path(path)
+    if where.suffix.lower() in ENGINE_SUFFIXES:
+        from fashionseg.engine_file import read_engine
+
+        return read_engine(where)
     data = _read_bytes(where)
     proto = parse_onnx(data, str(where))
+    _check_names(proto, str(where))
     spec = ModelSpec.from_properties({p.key: p.value for p in proto.metadata_props}, str(where))
     _check_tensors(proto, str(where))
     return ModelFile(where, data, spec, hashlib.sha256(data).hexdigest())
@@ -293,6 +305,10 @@ def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 def describe(model: ModelFile) -> dict[str, Any]:
     """What a model file says about itself, for people and for JSON: metadata, tensors, size, operators."""
+    if model.engine is not None:
+        from fashionseg.engine_file import describe_engine
+
+        return describe_engine(model)
     import onnx
 
     proto = parse_onnx(model.data, str(model.path))
@@ -329,6 +345,14 @@ def _read_bytes(path: Path) -> bytes:
         raise ModelError(f"{path} is a folder, not a model file") from None
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror}") from error
+
+
+def _check_names(proto: onnx.ModelProto, where: str) -> None:
+    """Names are text: bytes that are no UTF-8 come through the parser as they are."""
+    texts: list[Any] = [text for entry in proto.metadata_props for text in (entry.key, entry.value)]
+    texts += [value.name for value in (*proto.graph.input, *proto.graph.output)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ModelError(f"{where} has damaged fashionseg metadata: it is not UTF-8")
 
 
 def _check_tensors(proto: onnx.ModelProto, where: str) -> None:

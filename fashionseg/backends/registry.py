@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fashionseg.errors import DeviceError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from fashionseg.backends import Backend
@@ -36,6 +37,16 @@ class Device:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.index}" if self.kind in ("cuda", "trt") else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the caller of `open_backend` wants beyond a device; see there."""
+
+    threads: int | None
+    several_runs: bool
+    note: Callable[[str], None]
+    stop: threading.Event | None
 
 
 def parse_device(text: str) -> Device:
@@ -82,53 +93,77 @@ def open_backend(
     threads: int | None = None,
     several_runs: bool = False,
     note: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Backend:
     """Load `model` onto a device.
 
     Args:
         model: a verified model file.
-        device: see `parse_device`; "auto" takes a GPU where one works, else the CPU.
+        device: see `parse_device`; "auto" takes a GPU where one works, else the CPU, and TensorRT for an engine.
         threads: of the CPU; None lets the backend choose.
         several_runs: several threads will call `run`, and pictures a second matter more than the time of each: the
             backend may allow runs at the same time (`Backend.streams`), each with fewer threads.
-        note: receives one line when "auto" passes over a GPU that is present but cannot be used.
+        note: receives a line when "auto" passes over a GPU that is present but cannot be used, and when an engine is
+            built first, which takes minutes.
+        stop: set from anywhere to give up building that engine.
 
     Raises:
+        KeyboardInterrupt: `stop` was set.
         DeviceError: the device is not there or cannot be used.
         ModelError: the device cannot load the model.
     """
     wanted = parse_device(device) if isinstance(device, str) else device
+    if model.engine is not None:
+        wanted = _device_of_engine(model, wanted)
     check_device(wanted)
+    tell, request = note or _silence, Request(threads, several_runs, note or _silence, stop)
     if wanted.kind != "auto":
-        return _OPENERS[wanted.kind](model, wanted.index, threads, several_runs)
+        return _OPENERS[wanted.kind](model, wanted.index, request)
     if gpu_present():
         try:
-            return _OPENERS["cuda"](model, 0, threads, several_runs)
+            return _OPENERS["cuda"](model, 0, request)
         except DeviceError as error:
-            if note:
-                note(f"a GPU is present but not used: {error}")
-    return _OPENERS["cpu"](model, 0, threads, several_runs)
+            tell(f"a GPU is present but not used: {error}")
+    return _OPENERS["cpu"](model, 0, request)
 
 
-def _open_cpu(model: ModelFile, index: int, threads: int | None, several_runs: bool) -> Backend:
+def _silence(message: str) -> None:
+    """Nobody listens."""
+
+
+def _device_of_engine(model: ModelFile, wanted: Device) -> Device:
+    if wanted.kind not in ("auto", "trt"):
+        raise DeviceError(f"{model.path} is a TensorRT engine, which does not run on {wanted}: use --device trt")
+    return Device("trt", wanted.index)
+
+
+def _open_cpu(model: ModelFile, index: int, request: Request) -> Backend:
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend.on_cpu(model, threads, several_runs=several_runs)
+    return OnnxRuntimeBackend.on_cpu(model, request.threads, several_runs=request.several_runs)
 
 
-def _open_cuda(model: ModelFile, index: int, threads: int | None, several_runs: bool) -> Backend:
+def _open_cuda(model: ModelFile, index: int, request: Request) -> Backend:
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend.on_cuda(model, index)
 
 
-def _open_trt(model: ModelFile, index: int, threads: int | None, several_runs: bool) -> Backend:
-    raise DeviceError(
-        f"device trt:{index} was asked for, but this release runs models through ONNX Runtime alone; use --device cuda"
-    )
+def _open_trt(model: ModelFile, index: int, request: Request) -> Backend:
+    from fashionseg.backends.trt import TensorRTBackend
+
+    if model.engine is None:
+        # The one import against the order of the layers: an engine that is missing is built by `export`.
+        from fashionseg.backends.trt_library import installed_library
+        from fashionseg.export.engine import EngineOptions
+        from fashionseg.export.engine_cache import cached_engine
+
+        options = EngineOptions(library=installed_library(), device=index)
+        model = cached_engine(model, options, request.note, request.stop)
+    return TensorRTBackend.load(model, index)
 
 
-_OPENERS: dict[str, Callable[[ModelFile, int, int | None, bool], Backend]] = {
+_OPENERS: dict[str, Callable[[ModelFile, int, Request], Backend]] = {
     "cpu": _open_cpu,
     "cuda": _open_cuda,
     "trt": _open_trt,
