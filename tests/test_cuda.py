@@ -12,6 +12,7 @@ import pytest
 import stubs
 
 from fashionseg.backends import trt as trt_backend
+from fashionseg.backends import trt_machine
 from fashionseg.backends.cuda import Cuda
 from fashionseg.backends.registry import gpu_present
 from fashionseg.backends.trt_plan import tensors_of
@@ -171,14 +172,14 @@ def answer(images, sizes):
     }
 
 
-class Machine(trt_backend._Machine):
+class Machine(trt_machine.Machine):
     """The real one, but for the engine and its contexts."""
 
     def __init__(self, cuda, model, needs, recordable):
         self._cuda, self._model, self._log = cuda, model, None
         self._lock, self._programs = threading.Lock(), {}
         self._stream = cuda.stream()
-        self._workspace = trt_backend._Workspace(cuda, self._stream)
+        self._workspace = trt_machine.Workspace(cuda, self._stream)
         self._needs, self._recordable = needs, recordable
         self.contexts = {}
 
@@ -187,14 +188,14 @@ class Machine(trt_backend._Machine):
         runtime = self._cuda._runtime
         context = cuda_stub.Context(runtime, tensors, batch, answer, self._needs * batch, self._recordable)
         self.contexts[number, batch] = context
-        return trt_backend._Program(context, self._cuda, self._stream)
+        return trt_machine.Program(context, self._cuda, self._stream)
 
 
 def opened(runtime=None, profiles=(PROFILE,), needs=1000, recordable=True, monkeypatch=None):
     info = EngineInfo("tensorrt", "11.0", "Stub GPU", "9.0", "", "", profiles, "plugin", False)
     model = ModelFile(trt_backend.__file__, b"", stubs.spec(max_detections=ROWS), "", info)
     cuda = Cuda(0, runtime or cuda_stub.CudaRuntime())
-    monkeypatch.setattr(trt_backend, "_Machine", lambda trt, log, cuda, model: Machine(cuda, model, needs, recordable))
+    monkeypatch.setattr(trt_backend, "Machine", lambda trt, log, cuda, model: Machine(cuda, model, needs, recordable))
     module = type("trt", (), {"__version__": "11.0", "__name__": "tensorrt"})
     return trt_backend.TensorRTBackend(model, module, None, cuda, cuda.gpu())
 
@@ -291,7 +292,7 @@ def test_a_batch_too_large_for_the_memory_leaves_room_for_a_smaller_one(monkeypa
 
 
 def test_contexts_unused_for_longest_make_room(monkeypatch):
-    monkeypatch.setattr(trt_backend, "MAX_PROGRAMS", 2)
+    monkeypatch.setattr(trt_machine, "MAX_PROGRAMS", 2)
     with opened(monkeypatch=monkeypatch) as backend:
         for count in (1, 2, 1, 3, 1, 2, 4):
             images, sizes = batch(count)

@@ -32,7 +32,7 @@ OBJECTS = {
         "registry": "IPluginRegistry",
         "cache": "ITimingCache",
     },
-    "backends/trt.py": {
+    "backends/trt_machine.py": {
         "trt": "",
         "self._trt": "",
         "engine": "ICudaEngine",
@@ -93,7 +93,7 @@ def use(node, objects, calls):
         return set()
     call = calls.get(id(node))
     arguments = None
-    if call is not None and not any(isinstance(one, ast.Starred) for one in call.args):
+    if call is not None and node.attr != "__init__" and not any(isinstance(one, ast.Starred) for one in call.args):
         arguments = len(call.args) + len(call.keywords)
     return {(kind, node.attr, arguments)}
 
