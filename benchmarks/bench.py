@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fashionseg.backends.onnxrt import usable_cores
-from fashionseg.backends.registry import check_device
+from fashionseg.backends.registry import check_device, check_model, open_backend, parse_device
 from fashionseg.benchmarks.bench_result import BenchResult, EndToEnd, Figure, Floor, Row, Stage
 from fashionseg.benchmarks.child import measure_in_child
 from fashionseg.benchmarks.machine import machine
@@ -126,6 +126,7 @@ def bench(options: BenchOptions, reporter: Reporter | None = None) -> BenchResul
     evaluations = len(options.models) * len(options.devices) if options.data else 0
     reporter.begin(2 * len(cases) * options.repeat + evaluations)
     with tempfile.TemporaryDirectory() as folder:
+        _build_engines(options, reporter)
         source = options.source or _drawn_clip(Path(folder), reporter)
         frames: dict[Case, int] = {}
         rounds = [
@@ -148,13 +149,22 @@ def _checked_cases(options: BenchOptions) -> list[Case]:
     cases = [Case(model, device, n) for model in options.models for device in options.devices for n in options.batches]
     for device in options.devices:
         check_device(device)
-    for model in options.models:
-        read_model(Case(model, "cpu", 1).path)
+    files = {model: read_model(Case(model, "cpu", 1).path) for model in options.models}
+    for case in cases:
+        check_model(files[case.model], case.device)
     if options.source is not None:
         VideoReader(options.source).close()
     if options.data is not None:
         _evaluate_options(cases[0], options)
     return cases
+
+
+def _build_engines(options: BenchOptions, reporter: Reporter) -> None:
+    """Let TensorRT build what it needs before anything is timed: it takes minutes, once."""
+    for device in options.devices:
+        if parse_device(device).kind == "trt":
+            for model in options.models:
+                open_backend(read_model(Case(model, device, 1).path), device, note=reporter.note).close()
 
 
 def _drawn_clip(folder: Path, reporter: Reporter) -> Path:

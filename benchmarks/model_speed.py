@@ -113,6 +113,8 @@ def throughput(backend: Backend, inputs: list[Inputs], seconds: float) -> float:
 def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -> dict[str, float] | None:
     from fashionseg.backends.onnxrt import usable_cores
 
+    if model.engine is not None:
+        return None  # an engine does not tell how much it computes
     able = measure_machine(parse_device(device), threads or usable_cores(), model.spec.precision)
     if able is None:
         return None

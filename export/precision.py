@@ -50,6 +50,7 @@ class LowerOptions:
         check_data: a COCO file, to measure AP with; goes before `check`.
         images: folder of its photos; None to look beside it.
         max_drop: most AP, in points, that may be lost; None for 0.5 (fp16) and 1.0 (int8).
+        for_engine: an engine will be built from it: prove int8 with the signed numbers that TensorRT computes with.
     """
 
     precision: Precision
@@ -58,6 +59,7 @@ class LowerOptions:
     check_data: Path | None = None
     images: Path | None = None
     max_drop: float | None = None
+    for_engine: bool = False
 
     @property
     def allowed_drop(self) -> float:
@@ -112,7 +114,7 @@ def lowered_model(model: ModelFile, output: Path, options: LowerOptions, steps: 
         spec = replace(model.spec, precision=options.precision, weights=options.precision, metrics={})
         made = as_model_file(proto, spec, output)
         check_rules(proto, str(output))
-        judged = made if options.precision != "fp16" else replace(made, data=_rounding(proto))
+        judged = replace(made, data=_judged(made, proto, options))
         with counted(steps, "comparing with fp32", 2 * len(photos.files)) as advance:
             comparison = prove(model, judged, photos, options.allowed_drop, advance)
     if comparison.ap:
@@ -154,10 +156,16 @@ def _graph(model: ModelFile, options: LowerOptions, steps: Steps) -> onnx.ModelP
         return to_int8(proto, batches(files, model.spec, advance))
 
 
-def _rounding(proto: onnx.ModelProto) -> bytes:
+def _judged(made: ModelFile, proto: onnx.ModelProto, options: LowerOptions) -> bytes:
+    """The graph that is proven: one that rounds on this machine as the file will where it runs."""
+    from fashionseg.export.engine_graph import numeric_graph
     from fashionseg.export.precision_fp16 import rounding_twin
 
-    data: bytes = rounding_twin(proto).SerializeToString()
+    data = made.data
+    if options.precision == "fp16":
+        data = rounding_twin(proto).SerializeToString()
+    elif options.for_engine:
+        data = numeric_graph(made).SerializeToString()
     return data
 
 

@@ -112,10 +112,7 @@ def open_backend(
         DeviceError: the device is not there or cannot be used.
         ModelError: the device cannot load the model.
     """
-    wanted = parse_device(device) if isinstance(device, str) else device
-    if model.engine is not None:
-        wanted = _device_of_engine(model, wanted)
-    check_device(wanted)
+    wanted = check_model(model, device)
     tell, request = note or _silence, Request(threads, several_runs, note or _silence, stop)
     if wanted.kind != "auto":
         return _OPENERS[wanted.kind](model, wanted.index, request)
@@ -131,10 +128,19 @@ def _silence(message: str) -> None:
     """Nobody listens."""
 
 
-def _device_of_engine(model: ModelFile, wanted: Device) -> Device:
-    if wanted.kind not in ("auto", "trt"):
-        raise DeviceError(f"{model.path} is a TensorRT engine, which does not run on {wanted}: use --device trt")
-    return Device("trt", wanted.index)
+def check_model(model: ModelFile, device: str | Device) -> Device:
+    """The device that `open_backend` would use, where that is plain: an engine runs on TensorRT alone.
+
+    Raises:
+        DeviceError: this machine plainly lacks it, or the model does not run there.
+    """
+    wanted = parse_device(device) if isinstance(device, str) else device
+    if model.engine is not None:
+        if wanted.kind not in ("auto", "trt"):
+            raise DeviceError(f"{model.path} is a TensorRT engine, which does not run on {wanted}: use --device trt")
+        wanted = Device("trt", wanted.index)
+    check_device(wanted)
+    return wanted
 
 
 def _open_cpu(model: ModelFile, index: int, request: Request) -> Backend:

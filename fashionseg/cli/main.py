@@ -20,9 +20,10 @@ COMMANDS = {
     "train": "Train or fine-tune a Mask R-CNN with Detectron2.",
     "evaluate": "Measure a model or predictions against a COCO data set.",
     "bench": "Measure how fast models and the whole pipeline are on this machine.",
-    "export": "Turn a Detectron2 checkpoint into an ONNX model file; lower its precision.",
+    "export": "Turn a checkpoint into ONNX; lower its precision; build an engine.",
     "data": "Convert, split, check, draw and generate data sets.",
     "info": "Show what a model file says about itself.",
+    "cache": "Show or clear the engines that --device trt built.",
     "doctor": "Say what this machine can run, and what to install for more.",
     "completion": "Print the shell completion script.",
 }

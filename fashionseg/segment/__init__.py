@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.registry import check_device
+from fashionseg.backends.registry import check_device, check_model
 from fashionseg.errors import FashionsegError, OutputError
 from fashionseg.files import write_bytes
 from fashionseg.model import ModelFile, read_model
@@ -87,6 +87,7 @@ def segment(
     if not plan.sources:
         raise FashionsegError(plan.failures[0].reason if plan.failures else "there is nothing to segment")
     model = read_model(options.model)
+    check_model(model, options.device)
     labels = model.spec.labels_of(list(options.classes)) if options.classes else None
     ids = _ids_of(options.gt, plan, model) if options.gt else None
     if not options.restart and not RunFolder.begun(root):

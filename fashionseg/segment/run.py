@@ -72,7 +72,12 @@ class Run:
         self._reporter = reporter
         self._stop = stop
         self._open = backend or functools.partial(
-            open_backend, device=options.device, threads=options.threads, several_runs=True, note=reporter.note
+            open_backend,
+            device=options.device,
+            threads=options.threads,
+            several_runs=True,
+            note=reporter.note,
+            stop=stop,
         )
         self._timings = Timings()
         self._batch = options.batch or _default_batch(options.device)

@@ -54,12 +54,14 @@ precision_options = section(
 """Options of lower precision: argument `lowering`."""
 
 
-def lower_options(ctx: click.Context, chosen: dict[str, Any], check: tuple[Path, ...]) -> LowerOptions | None:
-    """What was asked for, or None for fp32."""
+def lower_options(
+    ctx: click.Context, chosen: dict[str, Any], check: tuple[Path, ...], *, for_engine: bool
+) -> LowerOptions | None:
+    """What was asked for, or None for fp32. `for_engine`: an engine will be built from it."""
     from fashionseg.cli.export.sections import given
     from fashionseg.export.precision import LowerOptions
 
-    values = {**chosen, "check": check}
+    values = {**chosen, "check": check, "for_engine": for_engine}
     if values["precision"] == "fp32":
         useless = [name for name in given(ctx, chosen) if name != "--precision"]
         if useless:

@@ -40,10 +40,11 @@ def choose_steps(*, quiet: bool) -> Iterator[Steps]:
 
 
 class PlainSteps(SilentSteps):
-    """A line for each note and for each step that begins."""
+    """A line for each note and for each step that begins, once for those of one name."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._told: set[str] = set()
 
     def note(self, message: str) -> None:
         """See `Steps`."""
@@ -51,7 +52,9 @@ class PlainSteps(SilentSteps):
 
     def begin(self, name: str, total: int) -> None:
         """See `Steps`."""
-        self.note(f"{name}: {total}" if total > 1 else name)
+        if name not in self._told:
+            self._told.add(name)
+            self.note(f"{name}: {total}" if total > 1 else name)
 
 
 class BarSteps:

@@ -42,13 +42,19 @@ def show(result: Result, *, quiet: bool, as_json: bool) -> None:
 
 
 def _description(result: Result) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from fashionseg.model import parse_onnx
 
     model = result.model
+    if model.engine is None:
+        kind: dict[str, Any] = {"nodes": len(parse_onnx(model.data, str(model.path)).graph.node)}
+    else:
+        kind = asdict(model.engine) | {"profiles": [str(profile) for profile in model.engine.profiles]}
     return {
         "file": str(model.path),
         "bytes": len(model.data),
-        "nodes": len(parse_onnx(model.data, str(model.path)).graph.node),
+        **kind,
         "classes": list(model.spec.class_names),
         "precision": model.spec.precision,
         "seconds": round(result.seconds, 2),
@@ -64,9 +70,10 @@ def _print(result: Result) -> None:
     for note in result.notes:
         console.print(note, style="yellow", markup=False, soft_wrap=True)
     found, spec = _description(result), result.model.spec
+    kind = f"{found['nodes']} nodes" if "nodes" in found else f"for {'; '.join(found['profiles'])}"
     console.print(
         f"{found['file']}  {found['bytes'] / 1e6:.1f} MB, {spec.precision}, {len(spec.class_names)} classes, "
-        f"{spec.max_detections} detections, {found['nodes']} nodes, {result.seconds:.1f} s",
+        f"{spec.max_detections} detections, {kind}, {result.seconds:.1f} s",
         markup=False,
         soft_wrap=True,
     )
