@@ -34,13 +34,23 @@ class OnnxRuntimeBackend:
     Make one with `on_cpu` or `on_cuda`.
     """
 
-    def __init__(self, model: ModelFile, session: Any, device: str, description: str, streams: int = 1) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        session: Any,
+        device: str,
+        description: str,
+        streams: int = 1,
+        bound: BoundRun | None = None,
+    ) -> None:
+        """`bound`: runs the session over tensors of its device; None where that is the host, as on a CPU."""
         self.spec = model.spec
         self.streams = streams
         self.device = device
         self.description = description
         self._where = str(model.path)
         self._session = session
+        self._bound = bound
 
     @classmethod
     def on_cpu(cls, model: ModelFile, threads: int | None = None, *, several_runs: bool = False) -> OnnxRuntimeBackend:
@@ -83,12 +93,13 @@ class OnnxRuntimeBackend:
         # RoiAlign reads its batch indices on the host, and shapes are computed there: the CPU provider stays.
         providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
         session = _create_session(onnxruntime, model, options, providers)
-        if "CUDAExecutionProvider" not in session.get_providers():
+        if session.get_providers()[:1] != ["CUDAExecutionProvider"]:  # in the order of their priority
             raise DeviceError(
                 f"device cuda:{index} was asked for, but ONNX Runtime cannot use it (CUDA or cuDNN is missing or too "
                 "old); see `fashionseg doctor`, or install them with: pip install 'fashionseg[cuda]'"
             )
-        return cls(model, session, f"cuda:{index}", f"ONNX Runtime {onnxruntime.__version__}, CUDA GPU {index}")
+        description = f"ONNX Runtime {onnxruntime.__version__}, CUDA GPU {index}"
+        return cls(model, session, f"cuda:{index}", description, bound=BoundRun(session, "cuda", index))
 
     def run(self, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> RawBatch:
         """See `Backend.run`."""
@@ -96,27 +107,12 @@ class OnnxRuntimeBackend:
             raise FashionsegError("the backend is closed")
         feeds: dict[str, NDArray[Any]] = dict(zip(INPUTS, (images, image_sizes), strict=True))
         try:
-            outputs = self._run_cpu(feeds) if self.device == "cpu" else self._run_bound(feeds)
+            outputs = self._session.run(list(OUTPUTS), feeds) if self._bound is None else self._bound(feeds)
         except FashionsegError:
             raise
         except Exception as error:
             raise self._explained(error, images.shape) from error
         return RawBatch(**dict(zip(OUTPUTS, outputs, strict=True)))
-
-    def _run_cpu(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        outputs: list[NDArray[Any]] = self._session.run(list(OUTPUTS), feeds)
-        return outputs
-
-    def _run_bound(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Inputs copied to the device once, outputs once back."""
-        binding = self._session.io_binding()
-        for name, array in feeds.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(array))
-        for name in OUTPUTS:
-            binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
-        outputs: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
-        return outputs
 
     def _explained(self, error: Exception, shape: tuple[int, ...]) -> FashionsegError:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -129,13 +125,48 @@ class OnnxRuntimeBackend:
 
     def close(self) -> None:
         """Free the session."""
-        self._session = None
+        self._session = self._bound = None
 
     def __enter__(self) -> OnnxRuntimeBackend:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+class BoundRun:
+    """Runs a session over tensors in the memory of its device: inputs go up once, outputs come back once.
+
+    The tensors of the inputs are kept and written to again while batches of one shape follow each other, as they do in
+    a video.
+    """
+
+    def __init__(self, session: Any, place: str, index: int) -> None:
+        """`place` and `index` name the device for ONNX Runtime: "cuda" and the number of the GPU."""
+        self._session = session
+        self._place = (place, index)
+        self._inputs: dict[str, Any] = {}
+
+    def __call__(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_ortvalue_input(name, self._on_device(name, np.ascontiguousarray(array)))
+        for name in OUTPUTS:
+            binding.bind_output(name, *self._place)
+        self._session.run_with_iobinding(binding)
+        outputs: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return outputs
+
+    def _on_device(self, name: str, array: NDArray[Any]) -> Any:
+        import onnxruntime
+
+        kept = self._inputs.get(name)
+        if kept is not None and tuple(kept.shape()) == array.shape:
+            kept.update_inplace(array)
+            return kept
+        self._inputs.pop(name, None)  # its memory is free before the new tensor asks for some
+        self._inputs[name] = onnxruntime.OrtValue.ortvalue_from_numpy(array, *self._place)
+        return self._inputs[name]
 
 
 def usable_cores() -> int:
