@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,16 @@ class DeviceType(_ParamType):
             return str(parse_device(str(value)))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds; "not a number" is within none, which comparisons alone do not tell."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 class ChoicesType(_ParamType):
@@ -140,18 +151,39 @@ def defaults_option(function: Callable[..., F]) -> Callable[..., F]:
 def _load_defaults(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
     if value is None:
         return
-    import tomllib
+    from fashionseg.toml import parse_toml
 
     try:
-        values = tomllib.loads(value.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+        values = parse_toml(value.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise click.BadParameter(f"{value}: {error}", ctx, param) from error
-    parameters = {}
-    for known in ctx.command.params:
-        for option in known.opts:
-            parameters[option.lstrip("-").replace("_", "-")] = known.name
+    parameters = {option.lstrip("-").replace("_", "-"): known for known in ctx.command.params for option in known.opts}
     unknown = [key for key in values if key.replace("_", "-") not in parameters or key == "defaults"]
     if unknown:
         raise click.BadParameter(f"{value}: {', '.join(unknown)}: no such option", ctx, param)
-    defaults = {parameters[key.replace("_", "-")]: entry for key, entry in values.items()}
-    ctx.default_map = {**(ctx.default_map or {}), **{name: v for name, v in defaults.items() if name}}
+    defaults = {}
+    for key, entry in values.items():
+        known = parameters[key.replace("_", "-")]
+        try:
+            defaults[str(known.name)] = _default_of(known, entry)
+        except ValueError as error:
+            raise click.BadParameter(f"{value}: {key} {error}", ctx, param) from error
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _default_of(parameter: click.Parameter, entry: Any) -> Any:
+    """A value of a TOML file as the command line would give it, so that the option's own type judges it.
+
+    Raises:
+        ValueError: no option of this kind can have such a value.
+    """
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        if not isinstance(entry, bool):
+            raise ValueError("is true or false")
+        return entry
+    listed = parameter.multiple or parameter.nargs != 1 or isinstance(parameter.type, ChoicesType | NamesType)
+    words = entry if listed and isinstance(entry, list) else [entry]
+    if not all(isinstance(word, str | int | float) and not isinstance(word, bool) for word in words):
+        raise ValueError(f"takes {'text, a number or a list of them' if listed else 'text or a number'}")
+    texts = [str(word) for word in words]
+    return texts if words is entry else texts[0]

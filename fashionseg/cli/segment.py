@@ -10,6 +10,7 @@ from fashionseg.cli.options import (
     PATH,
     ChoicesType,
     NamesType,
+    NumberRange,
     SecondsType,
     defaults_option,
     device_option,
@@ -35,7 +36,7 @@ EXIT_INTERRUPTED = 130
 )
 @model_option
 @click.option(
-    "--conf", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Least score of a detection, 0..1."
+    "--conf", type=NumberRange(0, 1), default=0.5, show_default=True, help="Least score of a detection, 0..1."
 )
 @click.option("--classes", type=NamesType(), default=(), metavar="NAME,...", help="Only these classes (names or ids).")
 @click.option("--batch", type=click.IntRange(1, 256), help="Pictures a run. Default: 1 on a CPU, 8 on a GPU.")

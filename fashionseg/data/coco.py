@@ -165,7 +165,7 @@ def write_coco(data: CocoData, path: str | Path) -> None:
     document["categories"] = [category.to_json() for category in data.categories]
     path = Path(path)
     make_folder(path.parent)
-    write_bytes(path, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+    write_bytes(path, json.dumps(document, separators=(",", ":")).encode())  # ASCII: lone surrogates survive
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def parse_instance(
     if not usable:
         return None
     area = raw.get("area", bbox[2] * bbox[3])
-    if not _is_number(area) or area < 0:
+    if not is_number(area) or area < 0:
         problems.append(Problem("area", place, f"area {area!r} is no area"))
         return None
     crowd = bool(raw.get("iscrowd", 0))
@@ -199,7 +199,7 @@ def _parse_bbox(
     raw: dict[str, Any], place: str, problems: list[Problem], size_hw: tuple[int, int]
 ) -> tuple[float, float, float, float] | None:
     bbox = raw.get("bbox")
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         problems.append(Problem("box", place, f"bbox {_short(bbox)} is not [x, y, width, height]"))
         return None
     x, y, width, height = bbox
@@ -304,11 +304,18 @@ def _rest(raw: dict[str, Any], *known: str) -> dict[str, Any]:
 
 
 def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether a JSON value is a whole number that arrays can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number that a float can hold; whole numbers in JSON have any length."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _short(value: Any) -> str:

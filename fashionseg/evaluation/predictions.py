@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.data.records import rle_problem
+from fashionseg.data.records import is_number, rle_problem
 from fashionseg.errors import DataError
 from fashionseg.rle import text_to_counts
 
@@ -201,8 +201,4 @@ def _box_of(rle: Rle) -> list[float]:
 
 
 def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and box[2] >= 0 and box[3] >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and box[2] >= 0 and box[3] >= 0

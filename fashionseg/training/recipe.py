@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import ast
 import json
-import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from fashionseg.errors import TrainingError
+from fashionseg.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -238,8 +238,8 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     """
     text, where = _source(str(name_or_path))
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = parse_toml(text)
+    except ValueError as error:
         raise TrainingError(f"{where} is not a TOML file: {error}") from error
     values.setdefault("name", Path(where).stem)
     recipe: Recipe = _built(Recipe, values, where)
@@ -297,6 +297,8 @@ def _built(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 
 def _converted(hint: Any, value: Any, key: str, where: str) -> Any:
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise TrainingError(f"{where}: {key} is a number of more than 64 bits")
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _built(hint, value, where)
     if hint is float and type(value) is int:
@@ -349,12 +351,12 @@ def _assigned(record: Any, path: list[str], value: Any, where: str) -> Any:
 def _value(text: str) -> Any:
     """A value as TOML or Python spells it; anything else is text."""
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"v = {text}")["v"]
+    except ValueError:
         pass
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # deep nesting is a MemoryError there
         return text
     return list(value) if isinstance(value, tuple) else value
 

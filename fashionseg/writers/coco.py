@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any
 
+from fashionseg.errors import OutputError
 from fashionseg.files import flush_folder, output_errors, replacing
 from fashionseg.writers.names import frames_folder
 from fashionseg.writers.records import PartDone, frame_file
@@ -236,6 +237,10 @@ class _CocoWriter:
         self, frame: FrameRecord, size_hw: tuple[int, int], image_id: int, predictions: _JsonList | None
     ) -> None:
         for prediction in frame.predictions:
+            if not 0 <= prediction.label < len(self._category_ids):
+                raise OutputError(
+                    f"the journal holds class number {prediction.label}, which the model has not; use --restart"
+                )
             self.tally.detections[prediction.label] += 1
             if predictions is not None:
                 predictions.add(self._result(prediction, size_hw, image_id))

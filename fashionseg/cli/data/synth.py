@@ -15,7 +15,7 @@ from fashionseg.cli.data.common import (
     processes_option,
     say,
 )
-from fashionseg.cli.options import PATH, json_option, quiet_option
+from fashionseg.cli.options import PATH, NumberRange, json_option, quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ BACKDROPS = ("street", "park", "wall", "room", "shop", "studio", "clutter")
 )
 @click.option(
     "--empty-share",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.1,
     show_default=True,
     help="Share of pictures without people.",

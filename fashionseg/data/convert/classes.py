@@ -7,12 +7,12 @@ DeepFashion2; a TOML or JSON file gives any other. Knows nothing about annotatio
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.data.records import Category
 from fashionseg.errors import DataError
+from fashionseg.toml import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +115,7 @@ def read_mapping(path: Path) -> dict[str, Sequence[str | int]]:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path} is too large for a class mapping")
         text = path.read_text(encoding="utf-8")
-        document: Any = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        document: Any = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
     except FileNotFoundError:
         raise DataError(
             f"class mapping not found: {path}; name a TOML or JSON file such as: top = ['vest', 'sling']"

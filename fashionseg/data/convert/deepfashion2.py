@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.data.records import Problem, polygon_problem
+from fashionseg.data.records import Problem, is_number, polygon_problem
 from fashionseg.data.segmentation import polygon_area
 
 if TYPE_CHECKING:
@@ -161,7 +160,7 @@ def _item_problem(item: Any) -> str:
         if not _is_int(item.get(name)) or item[name] not in ALL_LEVELS:
             return f"{name} {item.get(name)!r} is not 1, 2 or 3"
     box = item.get("bounding_box")
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(is_number(value) for value in box):
         return "bounding_box is not [x1, y1, x2, y2]"
     if box[2] <= box[0] or box[3] <= box[1]:
         return f"bounding_box {box} has no area"
@@ -235,7 +234,3 @@ def _polygons(
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
