@@ -42,6 +42,55 @@ def test_a_gpu_that_cannot_be_used_has_a_remedy(monkeypatch):
     assert "no nvidia-smi" in findings["GPU"].text or findings["GPU"].ok
     assert findings["CUDA"].ok is False
     assert "pip install" in findings["CUDA"].remedy
+    assert findings["driver"].ok is False and "driver" in findings["driver"].remedy
+    assert findings["NVENC"].ok is None and "x264" in findings["NVENC"].text
+    assert "NVDEC" in findings
+
+
+def test_libraries_that_are_not_there_are_named_with_what_brings_them():
+    from fashionseg.doctor import gpu
+
+    missing = gpu._library("cuDNN", "libcudnn_of_nobody.so.9", None)
+    assert (missing.ok, missing.text) == (False, "libcudnn_of_nobody.so.9 is not to be found")
+    assert missing.remedy == "pip install 'fashionseg[cuda]'"
+    assert gpu._library("C", "libc.so.6", None).text == "libc.so.6, of the system"
+
+
+def test_without_a_gpu_one_line_says_so(monkeypatch):
+    from fashionseg.backends import registry
+
+    monkeypatch.setattr(registry, "gpu_present", lambda: False)
+    topics = [finding.topic for finding in doctor.examine()]
+    assert "GPU" in topics and not {"driver", "cuDNN", "CUDA", "NVENC", "NVDEC"} & set(topics)
+
+
+def test_tensorrt_that_does_not_load_is_broken(monkeypatch):
+    from fashionseg.backends import trt_library
+
+    def load(name):
+        raise OSError("libnvinfer.so.11: cannot open shared object file")
+
+    monkeypatch.setattr(trt_library.importlib, "import_module", load)
+    finding = doctor.gpu.tensorrt()[0]
+    assert finding.ok is False and "libnvinfer.so.11" in finding.text and "pip install" in finding.remedy
+
+
+def test_tensorrt_of_a_version_that_is_not_supported(monkeypatch):
+    from types import SimpleNamespace
+
+    from fashionseg.backends import trt_library
+
+    for version in ("8.6.1", "10.2.0", "12.0.0"):
+        module = SimpleNamespace(__version__=version)
+        monkeypatch.setattr(trt_library.importlib, "import_module", lambda name, module=module: module)
+        finding = doctor.gpu.tensorrt()[0]
+        assert finding.ok is False and f"TensorRT {version} is installed, and fashionseg needs 10.3" in finding.text
+
+
+def test_tensorrt_rtx_is_found():
+    tensorrt_rtx = pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
+    findings = {finding.topic: finding for finding in doctor.examine()}
+    assert findings["TensorRT-RTX"].ok and tensorrt_rtx.__version__ in findings["TensorRT-RTX"].text
 
 
 def test_info_for_people_in_process(capsys):

@@ -72,6 +72,12 @@ def _nvidia_on_windows() -> bool:
     return Path("C:/Windows/System32/nvcuda.dll").exists()
 
 
+def may_run_on_gpu(device: str | Device) -> bool:
+    """Whether a device is a GPU, or may become one because this machine shows one."""
+    kind = (parse_device(device) if isinstance(device, str) else device).kind
+    return kind in ("cuda", "trt") or (kind == "auto" and gpu_present())
+
+
 def check_device(device: str | Device) -> None:
     """Refuse a device that this machine plainly lacks, before any work is begun.
 

@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from fashionseg.errors import MediaError, OutputError
 from fashionseg.files import flush_folder, replacing
 from fashionseg.media.containers import NATIVE_ERRORS
+from fashionseg.media.encoders import CODECS, Encoder
 from fashionseg.media.joining import Joined, join_parts
 from fashionseg.media.output import Timescale, open_output, output_errors
 
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-__all__ = ["ENCODERS", "Joined", "PartWriter", "join_parts"]
+__all__ = ["Joined", "PartWriter", "join_parts"]
 
-ENCODERS = ("auto", "x264", "nvenc")
-
-_CODECS = {"auto": "libx264", "x264": "libx264", "nvenc": "h264_nvenc"}
 _BT709 = 1
 _LIMITED_RANGE = 1
 _HIGHEST_RATE = Fraction(240)
@@ -64,7 +62,7 @@ class PartWriter:
         time_base: Fraction,
         rate: Fraction,
         *,
-        encoder: str = "auto",
+        encoder: Encoder = "x264",
         crf: int = 20,
         preset: str = "veryfast",
         threads: int = 0,
@@ -77,7 +75,7 @@ class PartWriter:
             size_hw: height and width in pixels of every frame.
             time_base: seconds a tick of `pts` lasts, as `VideoReader.time_base`.
             rate: frames a second, a hint for the encoder.
-            encoder: among `ENCODERS`. "auto" is x264, which every machine has and which gives the same bytes on all.
+            encoder: x264, which every machine has and which gives the same bytes on all, or the GPU's.
             crf: quality, 0 (lossless) to 51; 20 can hardly be told from the original.
             preset: x264's trade of time for size.
             threads: of the encoder; 0 lets it choose.
@@ -98,7 +96,7 @@ class PartWriter:
         try:
             with output_errors(path):
                 self._container = open_output(self._temporary, self._timescale.per_second)
-                self._stream = _add_stream(self._container, _CODECS[encoder], _options(encoder, crf, preset, size_hw))
+                self._stream = _add_stream(self._container, CODECS[encoder], _options(encoder, crf, preset, size_hw))
                 self._configure(self._stream.codec_context, rate, threads, sample_aspect_ratio)
             with _encoder_errors(encoder, size_hw):
                 self._stream.codec_context.open()
@@ -196,7 +194,7 @@ class PartWriter:
         context.sample_aspect_ratio = aspect
 
 
-def _options(encoder: str, crf: int, preset: str, size_hw: tuple[int, int]) -> dict[str, str]:
+def _options(encoder: Encoder, crf: int, preset: str, size_hw: tuple[int, int]) -> dict[str, str]:
     """Encoder options. Without B-frames the file is a fifth larger and 7% faster to write, and frames are stored in the
     order and at the times they are shown: no edit list has to shift them back, which players get wrong, and FFmpeg's
     muxer too where the rate varies.
@@ -212,11 +210,11 @@ def _add_stream(container: OutputContainer, codec: str, options: dict[str, str])
 
 
 @contextlib.contextmanager
-def _encoder_errors(encoder: str, size_hw: tuple[int, int]) -> Iterator[None]:
+def _encoder_errors(encoder: Encoder, size_hw: tuple[int, int]) -> Iterator[None]:
     try:
         yield
     except NATIVE_ERRORS as error:
-        if _CODECS[encoder] == "libx264":  # part of every PyAV: what it refuses are the frames
+        if encoder == "x264":  # part of every PyAV: what it refuses are the frames
             raise MediaError(f"frames of {size_hw[1]} x {size_hw[0]} pixels cannot be encoded as H.264") from error
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"the encoder {encoder!r} cannot be used here ({reason}); take --encoder x264") from error

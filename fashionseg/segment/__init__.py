@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.registry import check_device, check_model
+from fashionseg.backends.registry import check_device, check_model, may_run_on_gpu
 from fashionseg.errors import FashionsegError, OutputError
 from fashionseg.files import write_bytes
 from fashionseg.model import ModelFile, read_model
@@ -117,9 +117,22 @@ def _fingerprint(plan: Plan, model: ModelFile, options: SegmentOptions) -> Finge
         "vid-stride": options.vid_stride,
         "start": None if options.start is None else str(options.start),
         "end": None if options.end is None else str(options.end),
-        "encoder": options.encoder,
+        "encoder": _encoder(plan, options),
         "gt": str(options.gt) if options.gt else None,
     }
+
+
+def _encoder(plan: Plan, options: SegmentOptions) -> str:
+    """The encoder of this run, where it writes video: parts of two encoders cannot be joined.
+
+    Raises:
+        OutputError: the GPU's encoder was asked for, and there is none.
+    """
+    from fashionseg.media.encoders import choose_encoder
+
+    if "video" not in options.save or all(source.kind != "video" for source in plan.sources):
+        return options.encoder
+    return choose_encoder(options.encoder, on_gpu=may_run_on_gpu(options.device))
 
 
 def _digest_of_sources(plan: Plan) -> str:

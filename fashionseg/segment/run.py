@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.backends.onnxrt import usable_cores
-from fashionseg.backends.registry import gpu_present, open_backend, parse_device
+from fashionseg.backends.registry import may_run_on_gpu, open_backend
 from fashionseg.errors import FashionsegError, MediaError
 from fashionseg.inference import Inferred, Runner, form_groups, in_order
 from fashionseg.pipeline import Pipeline
@@ -241,5 +241,4 @@ class Run:
 
 
 def _default_batch(device: str) -> int:
-    kind = parse_device(device).kind
-    return GPU_BATCH if kind in ("cuda", "trt") or (kind == "auto" and gpu_present()) else 1
+    return GPU_BATCH if may_run_on_gpu(device) else 1

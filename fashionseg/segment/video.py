@@ -9,6 +9,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fashionseg.backends.registry import may_run_on_gpu
 from fashionseg.errors import MediaError, OutputError
 from fashionseg.files import make_folder
 from fashionseg.writers.names import frames_folder
@@ -185,9 +186,11 @@ class VideoSink:
 
     def _open_writer(self, size_hw: tuple[int, int]) -> Any:
         if self._writer is None:
+            from fashionseg.media.encoders import choose_encoder
             from fashionseg.media.video_writer import PartWriter
 
             path = self.part_path(self._folder, self._source, self._part)
+            encoder = choose_encoder(self._options.encoder, size_hw, on_gpu=may_run_on_gpu(self._options.device))
             make_folder(path.parent, inside=self._folder.root)
             begin = self._begin
             self._writer = PartWriter(
@@ -195,7 +198,7 @@ class VideoSink:
                 size_hw,
                 begin.time_base,
                 begin.rate,
-                encoder=self._options.encoder,
+                encoder=encoder,
                 sample_aspect_ratio=begin.sample_aspect_ratio,
             )
         return self._writer

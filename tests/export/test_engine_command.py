@@ -33,9 +33,9 @@ def no_gpu(monkeypatch):
     ],
 )
 def test_without_a_gpu_one_sentence_at_once(no_gpu, arguments, capsys):
-    began = time.perf_counter()
+    began = time.process_time()
     assert run(arguments) == 1
-    taken = time.perf_counter() - began
+    taken = time.process_time() - began
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 or lines[0].startswith("no --model"), lines
     assert "this machine shows no NVIDIA GPU" in lines[-1] and lines[-1].startswith("fashionseg: error: device ")
