@@ -1,72 +1,64 @@
-"""Runs killed with SIGKILL at random moments and resumed end with the same bytes as an undisturbed run."""
+"""Runs killed with SIGKILL at random moments and resumed end with the same bytes as an undisturbed run.
 
-import os
-import random
-import subprocess
+`benchmarks/chaos.py` does it 20 times to the real program with 200 photos and two clips.
+"""
+
 import sys
-import time
+from fractions import Fraction
 from pathlib import Path
 
+import clips
+import pytest
 import stub_run
 import stubs
 
+from fashionseg.benchmarks.chaos import Chaos, differences, done_twice, half_written
 
-def command(output, *sources, slow):
-    return [
-        sys.executable,
-        stub_run.__file__,
-        str(output),
-        *map(str, sources),
-        "--slow",
-        str(slow),
-        "--part-frames",
-        "10",
-    ]
+pytestmark = pytest.mark.timeout(170)
 
 
-def environment():
-    return {**os.environ, "PYTHONPATH": str(Path(stub_run.__file__).parent)}
+@pytest.fixture
+def sources(tmp_path):
+    """Forty photos and two clips, one of them with sound and one of variable rate."""
+    folder = tmp_path / "in"
+    stubs.write_photos(folder, 40)
+    clips.make(folder / "a.mp4", clips.Clip(frames=70, bframes=2, sounds=(clips.Sound(seconds=2.5),)))
+    uneven = tuple(3 * number + number % 3 for number in range(50))
+    clips.make(folder / "b.mkv", clips.Clip(frames=50, pts=uneven, time_base=Fraction(1, 60)))
+    return folder
 
 
-def undisturbed(output, *sources):
-    done = subprocess.run(
-        command(output, *sources, slow=0), env=environment(), capture_output=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
+def command(folder, slow=0.01):
+    words = [str(folder), "--slow", str(slow), "--part-frames", "10"]
+    return lambda out: [sys.executable, stub_run.__file__, str(out), *words]
 
 
-def killed_and_resumed(output, *sources, kills, slow, seed):
-    """Start, kill at a random moment, start again; `kills` times; then let it end. Returns how many were killed."""
-    rng = random.Random(seed)
-    killed = 0
-    for _ in range(kills):
-        process = subprocess.Popen(
-            command(output, *sources, slow=slow), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        time.sleep(0.3 + rng.random() * 1.2)
-        process.kill()
-        _, errors = process.communicate()
-        killed += process.returncode == -9
-        assert process.returncode in (-9, 0), errors.decode()
-    undisturbed(output, *sources)
-    return killed
+def test_runs_survive_kills(sources, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(stub_run.__file__).parent))
+    chaos = Chaos(command(sources), tmp_path, seed=3)
+    chaos.run(kills=5)
+    assert chaos.faults == []
+    assert len(chaos.kills) == 5
+    assert any(kill["photos"] or kill["parts"] for kill in chaos.kills), "no kill hit a run that had begun"
 
 
-def same_files(one, other):
-    """Every file of the one run is in the other with the same bytes; the state folder aside."""
-    names = sorted(p.relative_to(one) for p in one.rglob("*") if p.is_file() and ".fashionseg" not in p.parts)
-    assert names == sorted(
-        p.relative_to(other) for p in other.rglob("*") if p.is_file() and ".fashionseg" not in p.parts
-    )
-    for name in names:
-        if name.suffix != ".mp4":
-            assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    return names
-
-
-def test_photos_survive_kills(tmp_path):
-    stubs.write_photos(tmp_path / "in", 60)
-    undisturbed(tmp_path / "whole", tmp_path / "in")
-    killed = killed_and_resumed(tmp_path / "killed", tmp_path / "in", kills=3, slow=0.03, seed=1)
-    assert killed >= 1, "no run was alive when it was to be killed"
-    assert len(same_files(tmp_path / "whole", tmp_path / "killed")) == 62
+def test_the_comparison_notices(sources, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(stub_run.__file__).parent))
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    for out in (whole, other):
+        stub_run.finish(out, sources, part_frames=10)
+    assert differences(whole, other) == [] == half_written(other)
+    assert done_twice(other) == {}
+    (other / "000.jpg").write_bytes((other / "001.jpg").read_bytes())
+    (other / "predictions.json").write_bytes((other / "predictions.json").read_bytes()[:-5])
+    clips.make(other / "a.mp4", clips.Clip(frames=69))
+    (other / "b.mp4").write_bytes((other / "b.mp4").read_bytes()[:3000])
+    (other / "001.jpg").unlink()
+    (other / "extra.jpg").write_bytes(b"\xff\xd8")
+    assert len(half_written(other)) == 3
+    (other / "b.mp4").unlink()
+    assert len(differences(whole, other)) == 6
+    journal = other / ".fashionseg" / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines, lines[1], next(line for line in lines if b'"part":3' in line)]))
+    assert done_twice(other) == {"photo 0": 2, "part 40 3": 2}
