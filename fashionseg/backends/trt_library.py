@@ -15,7 +15,7 @@ Library = Literal["tensorrt", "tensorrt_rtx"]
 
 NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
-VERSIONS = {"tensorrt": ((10, 3), (12, 0)), "tensorrt_rtx": ((1, 2), (2, 0))}
+VERSIONS = {"tensorrt": ((10, 3), (12, 0)), "tensorrt_rtx": ((1, 7), (2, 0))}
 """From the first, to below the second."""
 
 KEPT_MESSAGES = 20

@@ -17,7 +17,7 @@ def tensorrt_rtx():
     """The module, whose importer and ahead-of-time builder need no GPU; skipped where it is not installed."""
     return pytest.importorskip(
         "tensorrt_rtx",
-        reason="TensorRT-RTX is not installed (pip install 'fashionseg[importer]')",
+        reason="TensorRT-RTX is not installed (pip install 'fashionseg[tensorrt-rtx]')",
         exc_type=ImportError,
     )
 
