@@ -33,7 +33,7 @@ from fashionseg.benchmarks.random_rcnn import picture_tensor, r50_fpn_config, ra
 from fashionseg.preprocess import make_batch, resize, resized_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -253,31 +253,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    cases = [measure(case, options.threads, repeats, eager=True) for case, repeats in _cases(options)]
-    for row in cases:
-        print(f"{row['case']}: {row['gflop']} GFLOP, peak {row['peak_gflops']} GFLOP/s, floor {row['floor_ms']} ms")
-        for name, value in row["ms_per_picture"].items():
-            times = f"   static takes {row['static_over'][name]:.3f} of it" if name in row["static_over"] else ""
-            print(f"  {name:18}{value:10.2f} ms a picture{times}")
-        print(f"  static is {row['static_over_floor']} times the floor")
+    cases = []
+    for case, repeats in _cases(options):
+        cases.append(measure(case, options.threads, repeats, eager=True))
+        _print(cases[-1])
     details = machine(options.threads, "torch", "torchvision", "detectron2", "onnxruntime-gpu", "numpy")
     report({"benchmark": "model_cpu", "repeats": options.repeats, "cases": cases, "machine": details}, options.json)
     return 0
 
 
-def _cases(options: argparse.Namespace) -> list[tuple[Case, int]]:
+def _print(row: dict[str, Any]) -> None:
+    print(f"{row['case']}: {row['gflop']} GFLOP, peak {row['peak_gflops']} GFLOP/s, floor {row['floor_ms']} ms")
+    for name, value in row["ms_per_picture"].items():
+        times = f"   static takes {row['static_over'][name]:.3f} of it" if name in row["static_over"] else ""
+        print(f"  {name:18}{value:10.2f} ms a picture{times}")
+    print(f"  static is {row['static_over_floor']} times the floor", flush=True)
+
+
+def _cases(options: argparse.Namespace) -> Iterator[tuple[Case, int]]:
+    """Each made when it is its turn: an R50-FPN takes a minute to make."""
     import torch
 
     torch.set_num_threads(options.threads)
-    found = []
     if not options.only_checkpoint:
-        found += [(r50_case(100, 100), options.repeats), (r50_case(5, 20), options.repeats)]
+        yield r50_case(100, 100), options.repeats
+        yield r50_case(5, 20), options.repeats
     if options.checkpoint:
         from fashionseg.media.images import read_image
 
         frame = read_image(options.frame) if options.frame else drawn_picture((720, 1280))
-        found.append((checkpoint_case(options.checkpoint, frame), 5 * options.repeats))
-    return found
+        yield checkpoint_case(options.checkpoint, frame), 5 * options.repeats
 
 
 if __name__ == "__main__":

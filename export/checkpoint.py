@@ -106,13 +106,13 @@ def _config_path(checkpoint: Path, config: str | None) -> str:
     from pathlib import Path
 
     if config is None:
-        beside = checkpoint.with_name(CONFIG_NAME)
-        if not beside.is_file():
-            raise ExportError(
-                f"no {CONFIG_NAME} beside {checkpoint}: name it with --config-file, a file or a name of Detectron2's "
-                "model zoo such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
-            )
-        return str(beside)
+        for beside in (checkpoint.with_suffix(".yaml"), checkpoint.with_name(CONFIG_NAME)):
+            if beside.is_file():
+                return str(beside)
+        raise ExportError(
+            f"no {CONFIG_NAME} beside {checkpoint}: name it with --config-file, a file or a name of Detectron2's "
+            "model zoo such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+        )
     if Path(config).is_file():
         return config
     try:

@@ -224,6 +224,17 @@ class TestOpening:
         self.refused(alone, r"no config\.yaml beside .*alone\.pth: name it with --config-file")
         self.refused(alone, "no config nonsense: neither a file nor a name", config="nonsense")
 
+    def test_a_config_of_the_checkpoints_own_name_goes_before_config_yaml(self, trained, tmp_path):
+        from fashionseg.export.checkpoint import open_checkpoint
+
+        own = tmp_path / "mine.pth"
+        own.write_bytes(trained.read_bytes())
+        config = trained.with_name("config.yaml").read_text()
+        own.with_suffix(".yaml").write_text(config.replace("MIN_SIZE_TEST: 128", "MIN_SIZE_TEST: 96"))
+        assert open_checkpoint(own).config.INPUT.MIN_SIZE_TEST == 96
+        (tmp_path / "config.yaml").write_text(config)
+        assert open_checkpoint(own).config.INPUT.MIN_SIZE_TEST == 96
+
     @pytest.mark.parametrize("data", [b"", b"PK", b"not a checkpoint", b"\x80\x02}q\x00."])
     def test_damaged_checkpoints(self, trained, tmp_path, data):
         path = tmp_path / "model.pth"
