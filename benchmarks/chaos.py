@@ -6,8 +6,8 @@
 by `fashionseg segment`, once undisturbed, then in another folder where the process is killed with SIGKILL at 20 random
 moments and the same command is given again each time. A quarter of the moments lie anywhere in the life of the process,
 starting up included; the others after a random number of further lines in the journal, so that the run gets on.
-At every kill, what lies under a final name must be whole; at the end, JSON files must have the same bytes and videos the
-same frames, and nothing may be noted twice. Fails where not. A run that ends before its moment is compared as well, and
+At every kill, what lies under a final name must be whole; at the end, JSON files must have the same bytes, videos the
+same frames, and nothing may be noted twice; fails where not. A run that ends before its moment is compared too, and
 the next begins in a new folder. POSIX only.
 Knows nothing about how resuming works, but for the journal's lines.
 """
