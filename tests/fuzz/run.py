@@ -123,19 +123,20 @@ class Supervisor:
         numbers = map(str, (self.seed, self.done, last))
         words = [sys.executable, __file__, "--child", self.name, *numbers, str(self.folder)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
-        with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        log = self.folder / "errors"  # a pipe would fill up with what native libraries say, and the child would wait
+        with log.open("wb") as file, subprocess.Popen(words, env=environment, stdout=file, stderr=file) as process:
             hung = self._watch(process, state, until)
             process.kill()
-            errors = process.stderr.read().decode(errors="replace") if process.stderr else ""
+        errors = log.read_bytes()[-2000:].decode(errors="replace")
         number, taken, refused = _STATE.unpack(state.read_bytes())
         died = process.returncode not in (0, -signal.SIGKILL)
         if died and not 0 <= number < last:
-            raise RuntimeError(f"the child of {self.name} ended badly: {errors[-2000:]}")
+            raise RuntimeError(f"the child of {self.name} ended badly: {errors}")
         self.taken += taken
         self.refused += refused
         self.done = max(number, self.done)
         if hung or died:
-            reason = f"hung for {self.patience} s" if hung else f"ended with {process.returncode}: {errors[-2000:]}"
+            reason = f"hung for {self.patience} s" if hung else f"ended with {process.returncode}: {errors}"
             _keep(self.folder, self.folder / self.reader.name, number, reason)
             self.done += 1
 
