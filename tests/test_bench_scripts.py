@@ -1,15 +1,17 @@
 """The scripts of `benchmarks/` that measure the pipeline: that they measure what they say, on small media."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from fashionseg.backends.registry import open_backend
-from fashionseg.benchmarks import pipeline, scale
+from fashionseg.benchmarks import pipeline, scale, startup
 from fashionseg.benchmarks.clip import write_panning_clip
 from fashionseg.benchmarks.pipeline_speed import stage_clocks
 from fashionseg.benchmarks.stages import STAGES, StageCost, bound_fps, clip_end, stages_alone
+from fashionseg.errors import FashionsegError
 from fashionseg.model import read_model
 from fashionseg.pipeline import StageClock
 from fashionseg.segment.types import Plan, Summary
@@ -103,3 +105,28 @@ def test_the_scale_script_tells_growth(monkeypatch, capsys):
         found = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert found["largest_over_smallest"]["video"]["memory_mb"] == (1.2 if grown else 1.0)
         assert found["rows"][1]["pictures"] == 200
+
+
+def test_startup_counts_from_start_to_end_of_a_process(tmp_path, capsys):
+    out = tmp_path / "startup.json"
+    assert startup.main(["--repeats", "1", "--json", str(out)]) in (0, 1), "1: this machine is too slow"
+    found = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert list(found["seconds"]) == ["python", "help", "segment"]
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+    assert found["fresh"] is None
+
+
+def test_startup_of_a_command_that_fails_is_no_figure(tmp_path):
+    with pytest.raises(FashionsegError, match="exit code 3: no luck"):
+        startup.seconds_of(
+            [sys.executable, "-c", "import sys; sys.exit(print('no luck', file=sys.stderr) or 3)"], tmp_path
+        )
+
+
+def test_a_way_that_takes_too_long_fails_the_startup_script(monkeypatch, capsys):
+    times = {"python": 0.01, "help": 0.1, "segment": 0.5}
+    monkeypatch.setattr(startup, "measure", lambda *_: {name: [value] for name, value in times.items()})
+    assert startup.main([]) == 0
+    times["help"] = 0.3
+    assert startup.main([]) == 1
