@@ -130,8 +130,9 @@ class _Builder:
 
     def _build(self, graph: bytes) -> Plan | None:
         trt = self._trt
-        builder = trt.Builder(self._log)
-        if builder is None:
+        try:
+            builder = trt.Builder(self._log)
+        except TypeError:  # how the bindings say that the library gave none; the log has the reason
             return None
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, self._log)

@@ -146,6 +146,7 @@ class Runner:
         self._entrance = threading.Semaphore(backend.streams)
         self._lock = threading.Lock()
         self._limit: int | None = None
+        self._told: int | None = None
 
     def __call__(self, group: Group) -> Group:
         """The group with `Inferred` items; one that passes through unchanged."""
@@ -164,15 +165,19 @@ class Runner:
         except OutOfMemoryError:
             if len(items) == 1:
                 raise
-            self._lower_limit(len(items) // 2)
+            with self._lock:
+                self._limit = min(self._limit or len(items), len(items) // 2)
             return []
+        self._tell_limit(len(items))
         return inferred_of(items, raw, sizes)
 
-    def _lower_limit(self, limit: int) -> None:
+    def _tell_limit(self, batch: int) -> None:
+        """Say once which batch fitted after larger ones did not."""
         with self._lock:
-            if self._limit is not None and self._limit <= limit:
-                return  # another thread was first
-            self._limit = limit
+            limit = self._limit
+            if limit is None or limit == self._told or batch > limit:
+                return  # nothing to tell, or a run that was under way before
+            self._told = limit
         if self._note:
             self._note(f"{self._backend.device} is out of memory: going on with a batch of {limit}")
 

@@ -5,6 +5,8 @@ The same questions go to the real CUDA where there is a GPU.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import cuda_stub
 import numpy as np
@@ -17,7 +19,7 @@ from fashionseg.backends.cuda import Cuda
 from fashionseg.backends.registry import gpu_present
 from fashionseg.backends.trt_plan import tensors_of
 from fashionseg.engine_file import EngineInfo, Profile
-from fashionseg.errors import DeviceError, FashionsegError, MissingExtraError, OutOfMemoryError
+from fashionseg.errors import DeviceError, FashionsegError, MissingExtraError, ModelError, OutOfMemoryError
 from fashionseg.model import OUTPUTS, ModelFile
 
 PROFILE = Profile((64, 96), (1, 2, 4))
@@ -306,3 +308,37 @@ def test_closed_is_closed(monkeypatch):
     backend.close()
     with pytest.raises(FashionsegError, match="closed"):
         backend.run(*batch(1))
+
+
+def load(info, monkeypatch, runtime):
+    library = type("trt", (), {"__version__": "11.0", "__name__": "tensorrt"})
+    monkeypatch.setattr(trt_backend, "load_library", lambda name: library)
+    monkeypatch.setattr(trt_backend, "Cuda", lambda index: Cuda(index, runtime))
+    return trt_backend.TensorRTBackend.load(ModelFile(Path("shirts.engine"), b"", stubs.spec(), "", info))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gpu": "NVIDIA L4"}, "it was built for NVIDIA L4 (compute capability 9.0), and this is Stub GPU (9.0)"),
+        (
+            {"compute_capability": "8.9"},
+            "it was built for Stub GPU (compute capability 8.9), and this is Stub GPU (9.0)",
+        ),
+        ({"library_version": "10.9"}, "it was built by TensorRT 10.9, and 11.0 is installed here"),
+    ],
+)
+def test_an_engine_of_another_machine_is_one_clear_sentence(monkeypatch, changes, words):
+    info = EngineInfo("tensorrt", "11.0", "Stub GPU", "9.0", "", "", (PROFILE,), "plugin", False)
+    runtime = cuda_stub.CudaRuntime()
+    with pytest.raises(DeviceError) as caught:
+        load(replace(info, **changes), monkeypatch, runtime)
+    assert str(caught.value) == (
+        f"shirts.engine cannot run here: {words}; build it anew with `fashionseg export --trt`"
+    )
+    assert not runtime.streams
+
+
+def test_a_model_file_that_is_no_engine_says_how_to_make_one(monkeypatch):
+    with pytest.raises(ModelError, match=r"shirts\.engine is no engine; build one .*--trt"):
+        load(None, monkeypatch, cuda_stub.CudaRuntime())

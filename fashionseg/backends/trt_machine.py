@@ -35,7 +35,10 @@ class Machine:
         self._model = model
         self._lock = threading.Lock()
         self._programs: dict[tuple[int, int], Program] = {}
-        self._runtime = trt.Runtime(log)
+        try:
+            self._runtime = trt.Runtime(log)
+        except TypeError:  # how the bindings say that the library gave none; the log has the reason
+            self._fail(f"{NAMES[trt.__name__]} does not start")
         # A version-compatible plan brings code of its own; it comes from this user's hand or cache (`engine_file.py`).
         self._runtime.engine_host_code_allowed = cast("EngineInfo", model.engine).version_compatible
         trt.init_libnvinfer_plugins(log, "")

@@ -1,24 +1,25 @@
 """Engines built ahead of time with TensorRT-RTX, by the code that builds with TensorRT. None of them is run here."""
 
 import hashlib
-import json
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
+from onnx import TensorProto
 
 from fashionseg.backends.registry import gpu_present
-from fashionseg.engine_file import Profile, read_engine
+from fashionseg.engine_file import EngineInfo, Profile, read_engine
 from fashionseg.errors import DeviceError, ExportError
 from fashionseg.export.engine import EngineOptions, build_engine, default_sizes
 from fashionseg.export.engine_build import BuildSettings, build_plan, offered_roi_align
 from fashionseg.export.engine_graph import numeric_graph
 from fashionseg.export.roialign import rewrite_roi_align
 from fashionseg.export.steps import SilentSteps
-from fashionseg.model import read_model
+from fashionseg.model import parse_onnx, read_model
 
 SMALL = EngineOptions(batch=(1, 2, 2), sizes=((160, 224),), library="tensorrt_rtx")
 PROFILE = (Profile((160, 224), (1, 1, 2)),)
@@ -77,9 +78,9 @@ def test_an_engine_is_built_in_every_precision(tensorrt_rtx, embedded, precision
 
 
 def test_several_sizes_are_several_profiles(tensorrt_rtx, tmp_path):
-    options = EngineOptions((1, 1, 1), ((96, 128), (128, 96)), library="tensorrt_rtx", workspace=2**28)
+    options = EngineOptions((1, 1, 2), ((96, 128), (128, 96)), library="tensorrt_rtx", workspace=2**28)
     engine = build_engine(read_model(), tmp_path / "m.engine", options)
-    assert [profile.size_hw for profile in engine.engine.profiles] == [(160, 224), (224, 160)]
+    assert [profile.size_hw for profile in engine.engine.profiles] == [(96, 128), (128, 96)]
 
 
 def test_a_refusal_names_the_node(tensorrt_rtx):
@@ -121,7 +122,7 @@ import os, signal, sys
 from pathlib import Path
 from fashionseg.export.engine import EngineOptions, build_engine
 from fashionseg.export.steps import SilentSteps
-from fashionseg.model import read_model
+from fashionseg.model import parse_onnx, read_model
 class Steps(SilentSteps):
     def begin(self, name, total):
         os.kill(os.getpid(), signal.SIGINT)
@@ -154,12 +155,11 @@ def test_a_size_that_the_model_does_not_take():
         EngineOptions(sizes=((150, 224),)).profiles(read_model().spec)
 
 
-def test_an_engine_cannot_be_built_from_an_engine(tensorrt_rtx, tmp_path):
-    engine = build_engine(read_model(), tmp_path / "m.engine", SMALL)
+def test_an_engine_cannot_be_built_from_an_engine(tmp_path):
+    info = EngineInfo("tensorrt_rtx", "1.7", "", "", "", "", PROFILE, "grid", False)
+    engine = replace(read_model(), engine=info)
     with pytest.raises(ExportError, match="is an engine already"):
         build_engine(engine, tmp_path / "n.engine", SMALL)
-    values = json.loads((tmp_path / "m.engine.json").read_text())
-    assert values["library"] == "tensorrt_rtx"
 
 
 def test_without_a_gpu_tensorrt_is_refused_at_once(tmp_path, monkeypatch):
@@ -169,3 +169,17 @@ def test_without_a_gpu_tensorrt_is_refused_at_once(tmp_path, monkeypatch):
         build_engine(read_model(), tmp_path / "m.engine")
     assert time.process_time() - began < 1
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_for_an_engine_is_proven_with_the_numbers_of_tensorrt(embedded):
+    from fashionseg.export.precision import LowerOptions, _judged
+
+    model = embedded["int8"]
+    proto = parse_onnx(model.data, "int8.onnx")
+    plain = _judged(model, proto, LowerOptions("int8"))
+    signed = _judged(model, proto, LowerOptions("int8", for_engine=True))
+    assert plain == model.data
+    zeros = [
+        {t.data_type for t in parse_onnx(data, "").graph.initializer if "zero" in t.name} for data in (plain, signed)
+    ]
+    assert TensorProto.UINT8 in zeros[0] and TensorProto.UINT8 not in zeros[1]
