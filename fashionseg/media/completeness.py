@@ -55,14 +55,14 @@ def _what_is_missing(
 
 def _ends_early(container: InputContainer, stream: VideoStream, end: int | None) -> bool:
     """Whether a Matroska stream ends before the time its header tells."""
-    promised = _tagged_duration(stream.metadata.get("DURATION", ""))
+    promised = tagged_duration(stream.metadata.get("DURATION", ""))
     if promised is None and container.duration:
         promised = Fraction(container.duration, av.time_base)
     frame = 1 / (stream.average_rate or Fraction(25))
     return end is None or promised is None or end * cast("Fraction", stream.time_base) < promised - frame / 2
 
 
-def _tagged_duration(text: str) -> Fraction | None:
+def tagged_duration(text: str) -> Fraction | None:
     """Seconds of a duration such as "00:01:02.345000000"; None where it is none."""
     match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\s*", text)
     return None if match is None else int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])

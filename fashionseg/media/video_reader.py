@@ -16,6 +16,7 @@ import av
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from fashionseg.errors import MediaError
+from fashionseg.media.completeness import tagged_duration
 from fashionseg.media.containers import (
     NATIVE_ERRORS,
     clock_start,
@@ -251,6 +252,9 @@ def _turn(frame: av.VideoFrame) -> Turn:
 def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
     if stream.duration:
         return stream.duration * (stream.time_base or Fraction(1, av.time_base))
+    tagged = tagged_duration(stream.metadata.get("DURATION", ""))
+    if tagged:
+        return tagged - (stream.start_time or 0) * (stream.time_base or Fraction(1, av.time_base))
     if not container.duration:
         return None
     # Matroska counts from zero, where the others count from their first frame.
