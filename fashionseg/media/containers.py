@@ -13,16 +13,18 @@ import os
 import stat
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 
 from fashionseg.errors import MediaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from av.container import InputContainer
+    from av.packet import Packet
     from av.stream import Stream
     from av.video.stream import VideoStream
 
@@ -112,6 +114,24 @@ def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
     if stream.codec_context is None:
         raise MediaError(f"{path} uses a video codec that this FFmpeg cannot decode; convert it to H.264")
     return stream
+
+
+def demuxed(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Any]]:
+    """The packets of some streams in the order of the file; raises what PyAV raises, as `NATIVE_ERRORS` lists it.
+
+    A stream that shows only later in a file than FFmpeg looks when it opens one (in recordings of live broadcasts) is
+    not among those PyAV knows: its `demux` ends with an IndexError there. Such a packet is skipped.
+    """
+    packets = container.demux(streams)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            packets = container.demux(streams)  # goes on behind that packet
+            continue
+        if packet is None:
+            return
+        yield packet
 
 
 def clock_start(container: InputContainer, stream: VideoStream) -> int:

@@ -15,6 +15,7 @@ from fashionseg.errors import MediaError
 from fashionseg.media.completeness import missing_end
 from fashionseg.media.containers import (
     NATIVE_ERRORS,
+    demuxed,
     may_start_anywhere,
     native_error,
     open_container,
@@ -117,7 +118,7 @@ def _decode(
         if other is not stream:
             other.discard = av.stream.Discard.all
     decoder = _Decoder(stream, threads, lenient=may_start_anywhere(container))
-    packets = container.demux(stream)
+    packets = demuxed(container, [stream])
     while not decoder.fault:
         try:
             packet = next(packets, None)

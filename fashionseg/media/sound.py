@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import av
 
 from fashionseg.errors import MediaError
-from fashionseg.media.containers import NATIVE_ERRORS, clock_start, native_error, open_container, video_stream
+from fashionseg.media.containers import NATIVE_ERRORS, clock_start, demuxed, native_error, open_container, video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ class SoundCopy:
     def _demuxed(self) -> Iterator[Packet[AudioStream]]:
         if self._container is None or not self._tracks:
             return
-        packets = self._container.demux([track.source for track in self._tracks.values()])
+        packets = demuxed(self._container, [track.source for track in self._tracks.values()])
         while True:
             try:
                 packet = next(packets, None)

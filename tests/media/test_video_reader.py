@@ -184,6 +184,21 @@ def test_matroska_without_its_index(tmp_path):
     assert_as_decoded(path, range(12), 3)
 
 
+def test_a_stream_that_shows_only_later_in_the_file_does_not_end_it(tmp_path):
+    """As in recordings of live broadcasts: the header tells of video alone, and after nine seconds there is sound."""
+    sound = Sound("libmp3lame", seconds=1.0, start=Fraction(9), sample_rate=44_100)
+    path = make(tmp_path / "a.flv", Clip(frames=250, sounds=(sound,)))
+    whole = av_frames(path)
+    data = bytearray(path.read_bytes())
+    assert data[:5] == b"FLV\1\5"
+    data[4] = 1
+    path.write_bytes(data)
+    with pytest.raises(IndexError):
+        av_frames(path)  # PyAV's own decoding trips over it
+    for threads in (1, 3):
+        assert [frame.time for frame in read(path, threads)] == whole
+
+
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
 def test_sound_longer_than_the_video_is_no_sign_of_a_break(tmp_path, suffix):
     codec = "mpeg4" if suffix == "avi" else "libx264"
