@@ -154,6 +154,28 @@ class Supervisor:
         return False
 
 
+def _fuzzed(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one reader; its faults are kept."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        row = Supervisor(name, Path(folder), options.seed).run(options.inputs)
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            for path in Path(folder).glob("unhandled-*"):
+                shutil.copyfile(path, options.keep / f"{name}-{path.name.removeprefix('unhandled-')}")
+    return {**row, "seed": options.seed}
+
+
+def _write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Print and write the figures so far; those of other readers that the file holds stay."""
+    from fashionseg.benchmarks.machine import machine, report
+
+    ours = {row["reader"] for row in rows}
+    before = json.loads(options.json.read_text())["rows"] if options.json and options.json.exists() else []
+    packages = ("opencv-python-headless", "pillow", "av", "onnx", "protobuf", "click")
+    all_rows = [*(row for row in before if row["reader"] not in ours), *rows]
+    report({"benchmark": "fuzz", "rows": all_rows, "machine": machine(1, *packages)}, options.json)
+
+
 def main() -> int:
     """Fuzz, print and write the figures; 1 where a reader has a fault."""
     sys.path.insert(0, str(TESTS))
@@ -171,19 +193,11 @@ def main() -> int:
     names = options.readers or list(importlib.import_module("fuzz.readers").READERS)
     rows = []
     for name in names:
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-            rows.append(Supervisor(name, Path(folder), options.seed).run(options.inputs))
-            if options.keep:
-                options.keep.mkdir(parents=True, exist_ok=True)
-                for path in Path(folder).glob("unhandled-*"):
-                    shutil.copyfile(path, options.keep / f"{name}-{path.name.removeprefix('unhandled-')}")
-        print({key: value for key, value in rows[-1].items() if key != "faults"}, file=sys.stderr)
+        rows.append(_fuzzed(name, options))
+        print({key: value for key, value in rows[-1].items() if key != "faults"}, file=sys.stderr, flush=True)
         for fault in rows[-1]["faults"]:
-            print(f"input {fault['number']}: {fault['reason']}", file=sys.stderr)
-    from fashionseg.benchmarks.machine import machine, report
-
-    packages = ("opencv-python-headless", "pillow", "av", "onnx", "protobuf", "click")
-    report({"benchmark": "fuzz", "seed": options.seed, "rows": rows, "machine": machine(1, *packages)}, options.json)
+            print(f"input {fault['number']}: {fault['reason']}", file=sys.stderr, flush=True)
+        _write(rows, options)
     return int(any(row["unhandled"] for row in rows))
 
 
