@@ -45,10 +45,10 @@ class LowerOptions:
 
     Attributes:
         precision: "fp16" or "int8".
-        calibrate: photos, folders or globs that int8 learns its ranges from.
-        check: photos, folders or globs to compare with float32 on; empty for those of `calibrate`, or drawn pictures.
+        calibrate: photos, folders, globs or COCO files that int8 learns its ranges from.
+        check: the same, to compare with float32 on; empty for those of `calibrate`, or drawn pictures.
         check_data: a COCO file, to measure AP with; goes before `check`.
-        images: folder of its photos; None to look beside it.
+        images: folder of the photos of COCO files; None to look beside them.
         max_drop: most AP, in points, that may be lost; None for 0.5 (fp16) and 1.0 (int8).
         for_engine: an engine will be built from it: prove int8 with the signed numbers that TensorRT computes with.
     """
@@ -131,7 +131,7 @@ def check_photos(options: LowerOptions) -> None:
     """
     for named in (options.calibrate, options.check):
         if named:
-            photo_files(named)
+            photo_files(named, options.images)
     if options.check_data is not None:
         labelled_photos(options.check_data, options.images)
 
@@ -151,7 +151,7 @@ def _graph(model: ModelFile, options: LowerOptions, steps: Steps) -> onnx.ModelP
         return to_float16(proto)
     from fashionseg.export.precision_int8 import to_int8
 
-    files = spread(photo_files(options.calibrate), CALIBRATION_PHOTOS)
+    files = spread(photo_files(options.calibrate, options.images), CALIBRATION_PHOTOS)
     with counted(steps, "calibrating", len(files)) as advance:
         return to_int8(proto, batches(files, model.spec, advance))
 
@@ -175,7 +175,8 @@ def _photos(options: LowerOptions, spec: ModelSpec) -> Iterator[PhotoSet]:
     if options.check_data is not None:
         yield labelled_photos(options.check_data, options.images)
     elif options.check or options.calibrate:
-        yield plain_photos(spread(photo_files(options.check or options.calibrate), CALIBRATION_PHOTOS), spec)
+        named = photo_files(options.check or options.calibrate, options.images)
+        yield plain_photos(spread(named, CALIBRATION_PHOTOS), spec)
     else:
         with built_in_photos() as files:
             yield plain_photos(files, spec)

@@ -3,8 +3,12 @@
 Weights are signed and symmetric per output channel, activations symmetric per tensor: their real zero is exactly
 representable, at 0 where a tensor has no negative values (after a Relu) and at 128, the middle, elsewhere. Stored as
 UINT8, since that is what ONNX Runtime's fast kernels on x86 take (signed activations run 20 times slower there); the
-engine builder turns them into TensorRT's signed form. Layers that answer with scores, logits and box deltas stay in
-float32: quantized, they cost a tenth of the matched detections and save nothing.
+engine builder turns them into TensorRT's signed form.
+Two parts of the network stay in float32. Layers that answer with scores, logits and box deltas: quantized, they cost a
+tenth of the matched detections and save nothing. And the beginning, until a quarter of the resolution is left (of a
+ResNet the first convolution and stage), whose errors all that follows inherits: so the embedded model finds 95.3% of
+635 detections again (mask IoU 0.95), else 91.7%; an R50-FPN runs 2.3 times as fast as in float32, else 2.5 times.
+Float32 for pyramid, RPN, box or mask head gave at most 1%.
 Knows ONNX graphs and ONNX Runtime's quantizer. Knows nothing about files, photos or accuracy.
 """
 
@@ -45,13 +49,16 @@ def to_int8(model: onnx.ModelProto, batches: Iterable[Batch]) -> onnx.ModelProto
             odd photo decides.
 
     Raises:
-        ExportError: the graph has no network, there is no input, or ONNX Runtime is too old.
+        ExportError: the graph has no network that is worth it, there is no input, or ONNX Runtime is too old.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     plain = simplified(model)
     region = find_region(plain.graph)
+    kept = region.predictors | region.fine
+    if region.layers <= kept:
+        raise ExportError("no layer of this network is worth 8 bits; export it as fp16")
     plain.metadata_props.add(key=_PREPROCESSED, value="onnxruntime.quant")
     with tempfile.TemporaryDirectory(prefix="fashionseg-") as folder:
         path = Path(folder) / "int8.onnx"
@@ -65,14 +72,14 @@ def to_int8(model: onnx.ModelProto, batches: Iterable[Batch]) -> onnx.ModelProto
             per_channel=True,
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=list(QUANTIZED_OPERATORS),
-            nodes_to_quantize=sorted(region.nodes - region.predictors),
+            nodes_to_quantize=sorted(region.nodes - kept),
             extra_options={"ActivationRestrictedAsymmetric": True, "CalibMovingAverage": True},
         )
         result = onnx.load(path)
-    kept = [entry for entry in result.metadata_props if entry.key != _PREPROCESSED]
+    properties = [entry for entry in result.metadata_props if entry.key != _PREPROCESSED]
     del result.metadata_props[:]
-    result.metadata_props.extend(kept)
-    _check(result.graph, len(region.layers) - len(region.predictors))
+    result.metadata_props.extend(properties)
+    _check(result.graph, len(region.layers - kept))
     del result.graph.value_info[:]
     onnx.checker.check_model(result, full_check=True)
     return result

@@ -32,21 +32,31 @@ BUILT_IN = 12
 """Drawn pictures that stand in where the user names no photos."""
 
 
-def photo_files(arguments: Sequence[Path]) -> list[Path]:
-    """The photos among files, folders and globs, in natural order.
+def photo_files(arguments: Sequence[Path], folder: Path | None = None) -> list[Path]:
+    """The photos among files, folders and globs, in natural order, and those of COCO files (.json).
+
+    Args:
+        arguments: what the user named.
+        folder: where the photos of COCO files lie; None to look beside them.
 
     Raises:
         MediaError: something is missing, or there is no photo.
+        DataError: a COCO file is damaged, or its photos are missing.
     """
+    from fashionseg.data.coco import read_coco
+    from fashionseg.evaluation.photos import photo_paths
     from fashionseg.media.sources import find_sources
 
-    found = find_sources(arguments)
-    if found.problems:
+    sets = [one for one in arguments if one.suffix.lower() == ".json"]
+    listed = [path for one in sets for path in photo_paths(read_coco(one), folder)]
+    others = [one for one in arguments if one not in sets]
+    found = find_sources(others) if others else None
+    if found and found.problems:
         raise MediaError(str(found.problems[0]))
-    photos = [source.path for source in found.sources if source.kind == "photo"]
-    if not photos:
+    photos = [source.path for source in found.sources if source.kind == "photo"] if found else []
+    if not photos and not listed:
         raise MediaError(f"there is no photo among {', '.join(map(str, arguments))}")
-    return photos
+    return [*listed, *photos]
 
 
 def spread(files: Sequence[Path], number: int) -> list[Path]:

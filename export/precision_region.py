@@ -33,6 +33,10 @@ ONE_INPUT = frozenset({"Resize", "Reshape", "Pad"})
 """Operators whose first input alone is data; the rest are sizes, scales and widths."""
 
 
+FINE_STRIDE = 4
+"""Pixels of the picture to a step of the finest level of a pyramid."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """The network of a graph.
@@ -41,11 +45,14 @@ class Region:
         layers: names of nodes with weights.
         nodes: names of all its nodes, the layers included.
         predictors: names of layers whose answers leave the network at once: scores, logits and box deltas.
+        fine: names of nodes from the pixels on, until the resolution falls below a quarter (`FINE_STRIDE`): of a ResNet
+            the first convolution and the first stage.
     """
 
     layers: frozenset[str]
     nodes: frozenset[str]
     predictors: frozenset[str]
+    fine: frozenset[str]
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -103,7 +110,9 @@ def find_region(graph: onnx.GraphProto) -> Region:
         if node.name in members:
             inside.update(node.output)
     predictors = _predictors(graph, layers, members)
-    return Region(frozenset(layers), frozenset(members), frozenset(predictors))
+    return Region(
+        frozenset(layers), frozenset(members), frozenset(predictors), frozenset(_fine(graph, layers, members))
+    )
 
 
 def data_inputs(node: onnx.NodeProto) -> list[str]:
@@ -140,3 +149,27 @@ def _predictors(graph: onnx.GraphProto, layers: set[str], members: set[str]) -> 
         return False
 
     return [node.name for node in graph.node if node.name in layers and not feeds(node.output[0])]
+
+
+def _fine(graph: onnx.GraphProto, layers: set[str], members: set[str]) -> Iterable[str]:
+    """Nodes of the network before anything coarser than `FINE_STRIDE` is computed; not the layers that lead there."""
+    constants = {tensor.name for tensor in graph.initializer}
+    strides = {value.name: 1 for value in graph.input}
+    fine = []
+    for node in graph.node:
+        data = [name for name in data_inputs(node) if name not in constants]
+        stride = _stride(node) * max((strides.get(name, FINE_STRIDE + 1) for name in data), default=1)
+        if stride <= FINE_STRIDE:
+            strides.update(dict.fromkeys(node.output, stride))
+            if node.name in members:
+                fine.append(node)
+    go_on: set[str] = set()
+    for node in reversed(fine):
+        if go_on & set(node.output):
+            yield node.name
+        if node.name in layers or go_on & set(node.output):
+            go_on.update(data_inputs(node))
+
+
+def _stride(node: onnx.NodeProto) -> int:
+    return max((side for one in node.attribute if one.name == "strides" for side in one.ints), default=1)

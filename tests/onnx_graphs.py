@@ -31,10 +31,11 @@ def constants(model):
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def small_network(weight=None):
+def small_network(weight=None, stride=1):
     """Images to scores by a convolution, Relu, a predictor and Softmax; arithmetic on `image_sizes` beside it.
 
     The pixels lose `PIXEL_MEAN`. The convolutions are 1 x 1, so that NumPy can follow: weights float32 [4, 3], [2, 4].
+    The first has the stride given.
     """
     rng = np.random.default_rng(5)
     first = rng.normal(0, 0.02, (4, 3)).astype(np.float32) if weight is None else weight
@@ -49,7 +50,7 @@ def small_network(weight=None):
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["pixels"], ["raw"], perm=[0, 3, 1, 2]),
         helper.make_node("Sub", ["raw", "mean"], ["planes"]),
-        helper.make_node("Conv", ["planes", "first"], ["features"]),
+        helper.make_node("Conv", ["planes", "first"], ["features"], strides=[stride, stride]),
         helper.make_node("Relu", ["features"], ["active"]),
         helper.make_node("Conv", ["active", "second"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),

@@ -32,10 +32,15 @@ def quantized(model):
     return [(node, maker) for node, maker in found if maker is not None and maker.op_type == "DequantizeLinear"]
 
 
+def coarse_network():
+    """A network whose first layer is not worth float32: it leaves an eighth of the resolution."""
+    return graphs.small_network(stride=8)
+
+
 def batches(count=2):
     rng = np.random.default_rng(1)
-    sizes = np.array([[6, 5]], np.int32)
-    return [(rng.integers(0, 256, (1, 6, 5, 3), np.uint8), sizes) for _ in range(count)]
+    sizes = np.array([[48, 40]], np.int32)
+    return [(rng.integers(0, 256, (1, 48, 40, 3), np.uint8), sizes) for _ in range(count)]
 
 
 def test_weights_are_symmetric_per_output_channel(small):
@@ -79,6 +84,16 @@ def test_predictors_boxes_scores_and_pooling_stay_float(small, region):
                 ), node.name
 
 
+def test_the_beginning_stays_float(small, region):
+    """The first convolution and the first stage of the ResNet, and those alone."""
+    makers = graphs.producers(small)
+    layers = [node for node in small.graph.node if node.op_type == "Conv"]
+    beginning = [node for node in layers if "/stem/" in node.name or "/res2/" in node.name]
+    assert {node.name for node in beginning} == region.fine & region.layers
+    for node in beginning:
+        assert "DequantizeLinear" not in {makers[name].op_type for name in node.input if name in makers}, node.name
+
+
 def test_every_other_layer_runs_in_8_bits(embedded, region, tmp_path):
     """ONNX Runtime fuses Q/DQ and layer into one 8-bit kernel, or silently computes in float: here none may."""
     options = onnxruntime.SessionOptions()
@@ -88,9 +103,10 @@ def test_every_other_layer_runs_in_8_bits(embedded, region, tmp_path):
     onnxruntime.InferenceSession(embedded["int8"].data, options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
     eight = sum(kinds.count(kind) for kind in ("QLinearConv", "QGemm", "ConvTranspose"))
-    assert eight == len(region.layers) - len(region.predictors)
+    kept = region.layers & (region.predictors | region.fine)
+    assert eight == len(region.layers) - len(kept) > 50
     float_layers = sum(kinds.count(kind) for kind in ("Conv", "FusedConv", "Gemm", "FusedGemm"))
-    assert float_layers == len(region.predictors)
+    assert float_layers == len(kept)
 
 
 def test_inputs_outputs_and_rules_are_those_of_the_model(small, embedded):
@@ -105,7 +121,7 @@ def test_the_range_is_the_mean_of_the_batches():
     """Of a bright and a dark photo the range of the pixels is the middle, so no odd photo decides."""
     bright, dark = batches(2)
     bright[0][:], dark[0][:] = 240, 160  # 120 and 40 above the mean
-    model = to_int8(graphs.small_network(), [bright, dark])
+    model = to_int8(coarse_network(), [bright, dark])
     makers = graphs.producers(model)
     pixels = next(n for n in model.graph.node if n.op_type == "QuantizeLinear" and makers[n.input[0]].op_type == "Sub")
     scale = float(graphs.constants(model)[pixels.input[1]])
@@ -114,7 +130,7 @@ def test_the_range_is_the_mean_of_the_batches():
 
 def test_no_photo_to_calibrate_on():
     with pytest.raises(ExportError, match="at least one photo"):
-        to_int8(graphs.small_network(), [])
+        to_int8(coarse_network(), [])
 
 
 def test_an_onnx_runtime_that_knows_no_symmetric_activations(monkeypatch):
@@ -126,10 +142,15 @@ def test_an_onnx_runtime_that_knows_no_symmetric_activations(monkeypatch):
 
     monkeypatch.setattr("onnxruntime.quantization.quantize_static", older)
     with pytest.raises(ExportError, match=r"onnxruntime 1\.27 or newer"):
+        to_int8(coarse_network(), batches())
+
+
+def test_a_network_that_is_all_beginning_and_end():
+    with pytest.raises(ExportError, match="no layer of this network is worth 8 bits"):
         to_int8(graphs.small_network(), batches())
 
 
 def test_a_layer_that_was_left_out_is_told(monkeypatch):
     monkeypatch.setattr(precision_int8, "QUANTIZED_OPERATORS", ("Relu",))
     with pytest.raises(ExportError, match=r"quantized 0 of 1 layers; export this model as fp16"):
-        to_int8(graphs.small_network(), batches())
+        to_int8(coarse_network(), batches())

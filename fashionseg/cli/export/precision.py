@@ -9,7 +9,7 @@ import click
 
 from fashionseg.cli.export.result import Result
 from fashionseg.cli.export.sections import option, section
-from fashionseg.cli.options import PATH
+from fashionseg.cli.options import PATH, NumberRange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ precision_options = section(
         type=PATH,
         multiple=True,
         metavar="PHOTOS",
-        help="Photos, folder or glob that int8 learns its ranges from, such as those it was trained on; repeatable.",
+        help="Photos that int8 learns its ranges from, best those of training: folder, glob or COCO file; repeatable.",
     ),
     option(
         "--check-data",
@@ -43,10 +43,10 @@ precision_options = section(
         metavar="COCO.json",
         help="Labelled photos to measure with what AP the precision costs.",
     ),
-    option("--images", type=PATH, metavar="DIR", help="Folder of those. Default: images/ beside COCO.json, or there."),
+    option("--images", type=PATH, metavar="DIR", help="Folder of the photos of COCO files. Default: beside them."),
     option(
         "--max-drop",
-        type=click.FloatRange(0, 100),
+        type=NumberRange(0, 100),
         metavar="POINTS",
         help="Most AP it may cost; beyond, no file is left and the exit code is 4. Default: 0.5 for fp16, 1 for int8.",
     ),

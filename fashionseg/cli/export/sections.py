@@ -37,7 +37,7 @@ def section(title: str, argument: str, *options: Callable[[Any], Any]) -> Callab
         added: list[SectionOption] = command.__click_params__[others:]  # type: ignore[attr-defined]
         for one in added:
             one.title = title
-        names = [one.name for one in added]
+        names = [one.name for one in reversed(added)]  # click collects them from the last to the first
         return command
 
     return decorate
