@@ -77,12 +77,6 @@ def test_an_engine_is_built_in_every_precision(tensorrt_rtx, embedded, precision
     assert "TensorRT-RTX" in heard.notes[0] and "built in" in heard.notes[-1]
 
 
-def test_several_sizes_are_several_profiles(tensorrt_rtx, tmp_path):
-    options = EngineOptions((1, 1, 2), ((96, 128), (128, 96)), library="tensorrt_rtx", workspace=2**28)
-    engine = build_engine(read_model(), tmp_path / "m.engine", options)
-    assert [profile.size_hw for profile in engine.engine.profiles] == [(96, 128), (128, 96)]
-
-
 def test_a_refusal_names_the_node(tensorrt_rtx):
     proto = graph()
     node = next(node for node in proto.graph.node if node.op_type == "Conv")

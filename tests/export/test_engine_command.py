@@ -63,10 +63,10 @@ def test_wrong_usage(tensorrt_rtx, arguments, words, capsys):
 
 def test_the_embedded_model_becomes_an_engine(tensorrt_rtx, tmp_path, capsys):
     rtx = ["--trt", "--library", "tensorrt_rtx", "--batch", "1:1:2"]
-    assert run(["export", *rtx, "--size", "96x128", "--json"]) == 0
+    assert run(["export", *rtx, "--size", "96x128", "--size", "128x96", "--workspace", "0.5", "--json"]) == 0
     captured = capsys.readouterr()
     found = json.loads(captured.out)
-    assert found["file"] == "default.engine" and found["profiles"] == ["96x128, batch 1:1:2"]
+    assert found["file"] == "default.engine" and found["profiles"] == ["96x128, batch 1:1:2", "128x96, batch 1:1:2"]
     assert found["library"] == "tensorrt_rtx" and found["precision"] == "fp32"
     lines = captured.err.splitlines()
     assert len(lines) == len(set(lines)), "a phase that comes again and again is told once"
