@@ -13,7 +13,7 @@ import pytest
 import stub_run
 import stubs
 
-from fashionseg.errors import FashionsegError, OutputError
+from fashionseg.errors import FashionsegError, OutOfMemoryError, OutputError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -112,6 +112,20 @@ def test_a_fault_in_any_stage_ends_the_run_and_nothing_hangs(
     summary = run([sources], root)
     assert (summary.tally.photos, summary.tally.frames, summary.failures) == (8, 7, [])
     assert len(stub_run.same_files(root, undisturbed)) == 11
+
+
+def test_a_device_without_memory_is_one_sentence_and_the_run_goes_on_after(
+    sources, undisturbed, run, small_parts, tmp_path
+):
+    def fail():
+        raise OutOfMemoryError("cuda:0 is out of memory for a batch of 1")
+
+    with pytest.raises(OutOfMemoryError, match="cuda:0 is out of memory"):
+        run([sources], tmp_path / "out", fail=stubs.at_picture(5, fail))
+    assert not threads()
+    whole_files_only(tmp_path / "out")
+    assert run([sources], tmp_path / "out").resumed
+    stub_run.same_files(tmp_path / "out", undisturbed)
 
 
 def _fail_once(patch, place, at, error):

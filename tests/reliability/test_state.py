@@ -1,6 +1,7 @@
 """What a run remembers: nothing is done twice, nothing of anybody else's is touched, what is lost is done again."""
 
 import json
+import random
 
 import clips
 import cv2
@@ -169,6 +170,44 @@ def test_a_torn_record_is_dropped_and_done_again(run, tmp_path):
         (tmp_path / "out" / "predictions.json").unlink()
         assert run([tmp_path / "in"], tmp_path / "out").resumed
         stub_run.same_files(tmp_path / "out", tmp_path / "whole")
+
+
+def test_two_processes_into_one_folder_are_refused(run, tmp_path):
+    stubs.write_photos(tmp_path / "in", 8)
+    out = tmp_path / "out"
+    gated = stub_run.Gated(out, tmp_path / "in")
+    for options in ({}, {"restart": True}):
+        with pytest.raises(OutputError, match="another fashionseg is writing"):
+            run([tmp_path / "in"], out, **options)
+    gated.end(expect=0)
+    assert run([tmp_path / "in"], out).frames == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_power_failure_took_is_done_again(seed, run, small_parts, tmp_path):
+    """Of what was not flushed any part may be gone: the journal's end, torn anywhere, and files by their names."""
+    rng = random.Random(seed)
+    stubs.write_photos(tmp_path / "in", 8)
+    clips.make(tmp_path / "in" / "clip.mp4", clips.Clip(frames=11, sounds=(clips.Sound(seconds=0.4),)))
+    run([tmp_path / "in"], tmp_path / "whole")
+    out = tmp_path / "out"
+
+    def fail():
+        raise FashionsegError("the lights went out")
+
+    if seed % 2:
+        with pytest.raises(FashionsegError, match="lights"):
+            run([tmp_path / "in"], out, fail=stubs.at_picture(rng.randrange(8), fail))
+    else:
+        run([tmp_path / "in"], out)
+    path = out / ".fashionseg" / "journal"
+    data = path.read_bytes()
+    path.write_bytes(data[: rng.randrange(data.index(b"\n") + 1, len(data) + 1)])
+    for file in sorted(out.rglob("*")):
+        if file.is_file() and file.name not in ("journal", "lock") and rng.random() < 0.4:
+            file.unlink()
+    run([tmp_path / "in"], out)
+    stub_run.same_files(out, tmp_path / "whole")
 
 
 def test_the_journal_grows_with_the_input_alone(run, tmp_path):
