@@ -102,7 +102,7 @@ class SecondsType(_ParamType):
 def model_option(function: Callable[..., F]) -> Callable[..., F]:
     """`--model`."""
     return click.option(
-        "-m", "--model", type=PATH, metavar="FILE", help="Model file (.onnx). Default: the embedded one."
+        "-m", "--model", type=PATH, metavar="FILE", help="Model file, .onnx or .engine. Default: the embedded one."
     )(function)
 
 
@@ -114,7 +114,8 @@ def device_option(function: Callable[..., F]) -> Callable[..., F]:
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda[:i]|trt[:i]",
-        help="Where the model runs. `auto` takes a GPU where one works; any other is used or is an error.",
+        help="Where the model runs. `auto` takes a GPU where one works; any other is used or is an error. `trt` builds an "
+        "engine from an ONNX file, once, and keeps it.",
     )(function)
 
 

@@ -75,7 +75,7 @@ def test_segmenting_a_photo_loads_no_torch(photo, tmp_path):
         "import sys; from fashionseg.cli.main import run\n"
         f"code = run(['segment', {str(photo)!r}, '-o', {str(tmp_path / 'out')!r}, '-q'])\n"
         "assert code == 0, code\n"
-        "loaded = {'torch', 'detectron2', 'tensorrt', 'matplotlib'} & set(sys.modules)\n"
+        "loaded = {'torch', 'detectron2', 'tensorrt', 'tensorrt_rtx', 'cuda', 'matplotlib'} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
