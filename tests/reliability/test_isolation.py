@@ -257,7 +257,6 @@ def test_small_and_thin_photos(size_hw, run, tmp_path):
         assert prediction["segmentation"]["size"] == list(size_hw)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_photo_of_108_million_pixels_is_no_fault(run, tmp_path):
     photo = tmp_path / "large.jpg"
