@@ -13,9 +13,13 @@ from fashionseg.errors import DeviceError, FashionsegError, ModelError, OutOfMem
 from fashionseg.model import ModelFile, read_model
 
 
-@pytest.fixture(scope="module", params=["cpu"])
+@pytest.fixture(scope="module", params=["cpu", "cuda", "trt"])
 def backend(request):
     """Every backend this machine can have, over the embedded model."""
+    if request.param != "cpu" and not registry.gpu_present():
+        pytest.skip("this machine has no GPU")
+    if request.param == "trt":
+        pytest.importorskip("tensorrt", exc_type=ImportError)
     with registry.open_backend(read_model(), request.param, threads=2) as opened:
         yield opened
 
@@ -77,6 +81,8 @@ def test_pictures_of_one_size_in_a_batch_equal_single_runs(backend):
 
 
 def test_several_runs_at_a_time_share_the_threads_and_give_the_same(backend):
+    if backend.device != "cpu":
+        pytest.skip("cores are shared on a CPU alone")
     assert backend.streams == 1, "nobody asked for several"
     batches = [batch_of((224, 160)), batch_of((160, 224)), batch_of((200, 224), (224, 160))]
     with registry.open_backend(read_model(), "cpu", threads=2, several_runs=True) as several:
