@@ -330,7 +330,9 @@ def describe(model: ModelFile) -> dict[str, Any]:
 def _shape_text(value: Any, onnx: Any) -> str:
     tensor = value.type.tensor_type
     sides = [str(dim.dim_param or dim.dim_value or "?") for dim in tensor.shape.dim]
-    return f"{onnx.TensorProto.DataType.Name(tensor.elem_type).lower()} [{', '.join(sides)}]"
+    kinds = onnx.TensorProto.DataType
+    kind = kinds.Name(tensor.elem_type).lower() if tensor.elem_type in kinds.values() else "unknown type"
+    return f"{kind} [{', '.join(sides)}]"
 
 
 def _read_bytes(path: Path) -> bytes:

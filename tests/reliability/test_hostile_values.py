@@ -146,6 +146,16 @@ def test_metadata_that_is_no_text(tmp_path):
             read_model(path)
 
 
+def test_tensors_of_a_type_that_is_none(tmp_path):
+    inputs = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n"]) for name in INPUTS]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in OUTPUTS]
+    model = helper.make_model(helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", inputs, outputs))
+    helper.set_model_props(model, stubs.spec().to_properties())
+    model.graph.input[0].type.tensor_type.elem_type = 127
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert describe(read_model(tmp_path / "model.onnx"))["inputs"][INPUTS[0]] == "unknown type [n]"
+
+
 def photo_record(**changes):
     record = {"t": "photo", "s": 0, "size": [8, 8], "out": None, "frame": [0, None, [[0, 0.5, 1, 1, 4, 4, "0P2"]]]}
     return {**record, **changes}
