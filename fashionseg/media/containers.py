@@ -20,7 +20,7 @@ import av
 from fashionseg.errors import MediaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from av.container import InputContainer
@@ -116,17 +116,20 @@ def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
     return stream
 
 
-def demuxed(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Any]]:
+def demuxed(
+    container: InputContainer, streams: Sequence[Stream], late: Callable[[], None] = lambda: None
+) -> Iterator[Packet[Any]]:
     """The packets of some streams in the order of the file; raises what PyAV raises, as `NATIVE_ERRORS` lists it.
 
     A stream that shows only later in a file than FFmpeg looks when it opens one (in recordings of live broadcasts) is
-    not among those PyAV knows: its `demux` ends with an IndexError there. Such a packet is skipped.
+    not among those PyAV knows: its `demux` ends with an IndexError there. Such a packet is skipped, and `late` called.
     """
     packets = container.demux(streams)
     while True:
         try:
             packet = next(packets, None)
         except IndexError:
+            late()
             packets = container.demux(streams)  # goes on behind that packet
             continue
         if packet is None:

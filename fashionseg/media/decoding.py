@@ -23,7 +23,7 @@ from fashionseg.media.containers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from av.container import InputContainer
@@ -58,6 +58,7 @@ class Walk:
     Attributes:
         container: the open file.
         stream: its main video stream.
+        late_streams: whether other streams showed only in the course of the file; nobody can read them.
     """
 
     def __init__(self, path: str | Path, threads: int) -> None:
@@ -68,6 +69,7 @@ class Walk:
         """
         self._path = path
         self._threads = threads
+        self.late_streams = False
         self.container = open_container(path)
         try:
             self.stream = video_stream(self.container, path)
@@ -99,10 +101,13 @@ class Walk:
         self._frames.close()
         self.container.close()
 
+    def _note_late_stream(self) -> None:
+        self.late_streams = True
+
     def _decoded(self) -> Generator[av.VideoFrame, None, None]:
         delivered = 0
         try:
-            for frame in _decode(self._path, self.container, self.stream, self._threads):
+            for frame in _decode(self._path, self.container, self.stream, self._threads, self._note_late_stream):
                 yield frame
                 delivered += 1
         except _FaultInThreadsError:
@@ -112,13 +117,17 @@ class Walk:
 
 
 def _decode(
-    path: str | Path, container: InputContainer, stream: VideoStream, threads: int
+    path: str | Path,
+    container: InputContainer,
+    stream: VideoStream,
+    threads: int,
+    late: Callable[[], None] = lambda: None,
 ) -> Generator[av.VideoFrame, None, None]:
     for other in container.streams:
         if other is not stream:
             other.discard = av.stream.Discard.all
     decoder = _Decoder(stream, threads, lenient=may_start_anywhere(container))
-    packets = demuxed(container, [stream])
+    packets = demuxed(container, [stream], late)
     while not decoder.fault:
         try:
             packet = next(packets, None)

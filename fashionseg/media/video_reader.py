@@ -88,7 +88,7 @@ class VideoReader:
         codec: FFmpeg's name of the codec.
         sounds: its audio tracks.
         sample_aspect_ratio: width of a pixel over its height, upright; 1 where unknown.
-        concealed: frames delivered so far that the decoder had to patch up.
+        remarks: what was odd about the frames delivered so far, in sentences.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
@@ -102,7 +102,8 @@ class VideoReader:
             MediaError: it cannot be read, holds no video, or not one frame of it can be decoded.
         """
         self.path = path
-        self.concealed = 0
+        self._concealed = 0
+        self._late_streams = False
         self._threads = threads or min(MAX_THREADS, _cores())
         self._active: list[Generator[VideoFrame, None, None]] = []
         self._reformatter = VideoReformatter()
@@ -161,13 +162,26 @@ class VideoReader:
         walk, self._unused = self._unused or Walk(self.path, self._threads), None
         with closing(walk):
             for index, frame in enumerate(walk):
+                self._late_streams = walk.late_streams
                 pts = clock.stamp(frame.pts)
                 time = pts * self.time_base
                 if end is not None and time >= end:
                     return
                 if index >= first and index % stride == 0 and (start is None or time >= start):
-                    self.concealed += frame.is_corrupt
+                    self._concealed += frame.is_corrupt
                     yield VideoFrame(self._upright_bgr(frame), index, pts, time)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was odd about the frames delivered so far, in sentences."""
+        found = []
+        if self._concealed:
+            found.append(f"{self.path}: {self._concealed} of its frames are damaged and were patched up")
+        if self._late_streams:
+            found.append(
+                f"{self.path}: another stream, such as sound, begins too late in the file to be found; left out"
+            )
+        return found
 
     # opening
 

@@ -153,14 +153,14 @@ class Decoder:
         options = self._options
         began = False
         reason = None
-        concealed = 0
+        remarks: list[str] = []
         try:
             with VideoReader(source.path) as video:
                 yield VideoStart.of(source, video, start, options)
                 began = True
                 frames = video.frames(options.vid_stride, options.start, options.end, first=start.first_index)
                 for ordinal, decoded in enumerate(self._timed(frames), start.ordinal):
-                    concealed = video.concealed
+                    remarks = video.remarks
                     weight = decoded.image.nbytes
                     self._budget.take(weight)
                     if self._stop.is_set():
@@ -172,7 +172,7 @@ class Decoder:
         except MediaError as error:
             reason = str(error)
         if began:
-            yield VideoEnd(source, reason, concealed)
+            yield VideoEnd(source, reason, tuple(remarks))
         elif reason is not None:
             yield Failed(source, reason)
 

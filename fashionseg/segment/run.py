@@ -216,8 +216,8 @@ class Run:
             self._cut_video(end.source, error)
             return
         self._sink = None
-        if end.concealed:
-            self._reporter.note(f"{end.source.path}: {end.concealed} of its frames are damaged and were patched up")
+        for remark in end.remarks:
+            self._reporter.note(remark)
         reason = end.broken or (None if done else f"{end.source.path} has no frame to segment")
         self._close_video(end.source, done, reason)
 

@@ -75,11 +75,11 @@ class VideoStart:
 
 @dataclass(frozen=True, slots=True)
 class VideoEnd:
-    """A video ends; `broken` says why it ended before its end, `concealed` how many of its frames were patched up."""
+    """A video ends; `broken` says why it ended before its end, `remarks` what was odd about it."""
 
     source: Source
     broken: str | None = None
-    concealed: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def expected_frames(count: int | None, rate: Fraction, options: SegmentOptions) -> int | None:

@@ -166,6 +166,18 @@ def test_frames_that_the_decoder_patched_up_are_told(run, tmp_path):
     assert any("patched up" in note and str(clip) in note for note in reporter.notes), reporter.notes
 
 
+def test_a_stream_that_begins_too_late_to_be_found_is_told(run, tmp_path):
+    sound = clips.Sound("libmp3lame", seconds=0.5, start=Fraction(9), sample_rate=44_100)
+    clip = clips.make(tmp_path / "live.flv", clips.Clip(frames=250, sounds=(sound,)))
+    data = bytearray(clip.read_bytes())
+    data[4] = 1  # the header tells of video alone
+    clip.write_bytes(data)
+    reporter = Notes()
+    summary = run([clip], tmp_path / "out", reporter=reporter)
+    assert summary.failures == [] and summary.tally.frames == 250
+    assert any("begins too late" in note and str(clip) in note for note in reporter.notes), reporter.notes
+
+
 @pytest.mark.parametrize(("codec", "rate", "suffix"), [("libmp3lame", 8000, "avi"), ("libmp3lame", 11_025, "mkv")])
 def test_sound_that_mp4_does_not_know_is_carried_over(codec, rate, suffix, run, tmp_path):
     sound = clips.Sound(codec=codec, sample_rate=rate, seconds=0.5)
