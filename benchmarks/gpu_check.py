@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends.onnxrt import OnnxRuntimeBackend
-from fashionseg.backends.registry import Device
+from fashionseg.backends.registry import Device, open_backend
 from fashionseg.benchmarks.floor import Work, count_work, floor_seconds, measure_machine
 from fashionseg.benchmarks.machine import gpu_query, machine, report
 from fashionseg.benchmarks.model_cpu import drawn_picture
+from fashionseg.errors import FashionsegError
 from fashionseg.export.matching import Agreement, Tolerance, agreement
 from fashionseg.export.parity import run_onnx
 from fashionseg.media.images import read_image
@@ -132,8 +133,13 @@ def parity(one: Subject, reference: ModelFile, gpu: Backend, tolerance: Toleranc
             for start in range(0, len(one.pictures), size):
                 batch = one.pictures[start : start + size]
                 wanted, found = run_onnx(cpu, batch)[0], run_onnx(gpu, batch)[0]
-                limits = {"score_threshold": spec.score_threshold, "max_detections": spec.max_detections}
-                total += agreement(wanted, found, tolerance, **limits)
+                total += agreement(
+                    wanted,
+                    found,
+                    tolerance,
+                    score_threshold=spec.score_threshold,
+                    max_detections=spec.max_detections,
+                )
             rows[f"batch {size}"] = {**asdict(total), "within": total.within(tolerance)}
     return {"tolerance": asdict(tolerance), **rows}
 
@@ -180,7 +186,8 @@ def speed(one: Subject, backend: OnnxRuntimeBackend, able: dict[str, Any], work:
         images, sizes = timed_batch(one, batch)
         copied = median_ms(lambda images=images, sizes=sizes: backend.run(images, sizes))  # type: ignore[misc]
         resident = median_ms(on_device(backend._session, images, sizes))  # the same session: its search is done
-        row = {"batch": batch, "ms": copied, "ms_without_copies": resident, "pictures_per_s": 1000 * batch / copied}
+        row: dict[str, Any] = {"batch": batch, "ms": copied, "ms_without_copies": resident}
+        row["pictures_per_s"] = 1000 * batch / copied
         row["gpu_memory_mib"] = used_memory()
         if able.get("machine"):
             floor = 1000 * floor_seconds(Work(work.flops * batch, work.bytes * batch), able["machine"])
@@ -248,7 +255,7 @@ def detectron2_speed(model: Any, picture: NDArray[np.uint8]) -> list[dict[str, A
 
     model = model.to("cuda").eval()
     tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for precision in ("fp32", "fp16"):
         for batch in (1, 8):
             inputs = [{"image": tensor} for _ in range(batch)]
@@ -264,8 +271,8 @@ def detectron2_speed(model: Any, picture: NDArray[np.uint8]) -> list[dict[str, A
             except RuntimeError as error:
                 rows.append({"precision": precision, "batch": batch, "error": str(error).splitlines()[0]})
                 continue
-            row = {"precision": precision, "batch": batch, "ms": round(ms, 2)}
-            rows.append({**row, "pictures_per_s": round(1000 * batch / ms, 1)})
+            rate = round(1000 * batch / ms, 1)
+            rows.append({"precision": precision, "batch": batch, "ms": round(ms, 2), "pictures_per_s": rate})
     return rows
 
 
@@ -331,13 +338,53 @@ def end_to_end(source: Path, batch: int | None) -> dict[str, Any]:
     return {key: measured[key] for key in ("fps", "frames", "cpu_ms", "stages")}
 
 
-def tensorrt_part() -> dict[str, Any]:
-    """Whether TensorRT is here."""
+def tensorrt_parts(parts: Parts, one: Subject, peaks: dict[str, Any], folder: Path) -> None:
+    """An engine of each precision, built, compared with float32 on the CPU, and timed; where TensorRT is installed."""
     try:
-        import tensorrt
-    except ImportError as error:
-        return {"skipped": f"TensorRT is not installed: {error}"}
-    return {"version": tensorrt.__version__}
+        from fashionseg.backends.trt_library import load_library
+
+        load_library()
+    except FashionsegError as error:
+        parts.results[f"{one.name}: TensorRT"] = {"skipped": str(error)}
+        return
+    work = count_work(one.file, *timed_batch(one, 1))
+    for precision in ("fp32", "fp16"):
+        source = one.file if precision == "fp32" else lowered(one.file)
+        engine = parts.run(
+            f"{one.name}: TensorRT {precision}, built",
+            lambda source=source, path=folder / f"{one.name}-{precision}.engine": built(source, one.size_hw, path),  # type: ignore[misc]
+        )
+        if not engine:
+            continue
+        with open_backend(read_model(Path(engine["file"])), "trt") as backend:
+            name = f"{one.name}: TensorRT {precision}"
+            parts.run(f"{name}, parity", lambda b=backend: parity(one, one.file, b, LOOSE))  # type: ignore[misc]
+            able = peaks.get(precision, {})
+            parts.run(f"{name}, speed", lambda b=backend, able=able: batch_speeds(one, b, able, work))  # type: ignore[misc]
+
+
+def built(file: ModelFile, size_hw: tuple[int, int], path: Path) -> dict[str, Any]:
+    """Build an engine for batches of 1 to 16 pictures of a size; its file, bytes and the seconds it took."""
+    from fashionseg.export.engine import EngineOptions, build_engine
+
+    height, width = (-(-side // file.spec.size_divisor) * file.spec.size_divisor for side in size_hw)
+    began = time.perf_counter()
+    build_engine(file, path, EngineOptions(batch=(1, 8, max(BATCHES)), sizes=((height, width),)))
+    return {"file": str(path), "bytes": path.stat().st_size, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def batch_speeds(one: Subject, backend: Backend, able: dict[str, Any], work: Work) -> list[dict[str, Any]]:
+    """Per batch, as `segment` runs it: milliseconds, pictures a second, and how far from the floor."""
+    rows = []
+    for batch in BATCHES:
+        images, sizes = timed_batch(one, batch)
+        ms = median_ms(lambda images=images, sizes=sizes: backend.run(images, sizes))  # type: ignore[misc]
+        row = {"batch": batch, "ms": round(ms, 3), "pictures_per_s": round(1000 * batch / ms, 1)}
+        if able.get("machine"):
+            floor = 1000 * floor_seconds(Work(work.flops * batch, work.bytes * batch), able["machine"])
+            row |= {"floor_ms": round(floor, 3), "times_floor": round(ms / floor, 2)}
+        rows.append({**row, "gpu_memory_mib": used_memory()})
+    return rows
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -370,7 +417,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.source:
         for batch in (None, 8):
             parts.run(f"segment, batch {batch or 'default'}", lambda b=batch: end_to_end(options.source, b))  # type: ignore[misc]
-    parts.run("TensorRT", tensorrt_part)
+    tensorrt_parts(parts, embedded, peaks, options.work)
+    if made:
+        tensorrt_parts(parts, large, peaks, options.work)
     names = ("onnxruntime-gpu", "torch", "torchvision", "detectron2", "tensorrt", "numpy", "onnx")
     result = {"benchmark": "gpu_check", "parts": _plain(parts.results), "failed": parts.failed}
     report({**result, "machine": machine(1, *names)}, options.json)

@@ -95,7 +95,10 @@ class OnnxRuntimeBackend:
         _preload_cuda(onnxruntime)
         options = _session_options(onnxruntime)
         # RoiAlign reads its batch indices on the host, and shapes are computed there: the CPU provider stays.
-        providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+        # An exhaustive search for each new picture size costs about a second; asked of cuDNN's heuristics the embedded
+        # model takes 5.4 instead of 5.2 ms for 8 pictures (benchmarks/results/gpu.json).
+        cuda = {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"}
+        providers: list[Any] = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
         session = _create_session(onnxruntime, model, options, providers)
         if session.get_providers()[:1] != ["CUDAExecutionProvider"]:  # in the order of their priority
             raise DeviceError(
@@ -179,8 +182,9 @@ def usable_cores() -> int:
 
 
 def _session_options(onnxruntime: Any) -> Any:
+    onnxruntime.set_default_logger_severity(4)  # errors arrive as exceptions, and say more there
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors arrive as exceptions, and say more there
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     return options
 
