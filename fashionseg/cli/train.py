@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,11 @@ def _device(_context: click.Context, _parameter: click.Parameter, value: str) ->
 )
 @click.option("--val", type=PATH, metavar="FILE", help="COCO file to measure on; chooses the best checkpoint.")
 @click.option(
-    "--images", multiple=True, type=PATH, metavar="DIR", help="Photo folder: one for all, or one for each --train."
+    "--images",
+    multiple=True,
+    type=PATH,
+    metavar="DIR",
+    help="Photo folder: one for all, or one for each --train. Default: images/ beside FILE, or there.",
 )
 @click.option("--val-images", type=PATH, metavar="DIR", help="Photo folder of --val. Default: the first --images.")
 @click.option("-o", "--output", required=True, type=PATH, metavar="RUN", help="Folder of the run.")
@@ -114,8 +119,8 @@ def train(
         _refuse_given(_ABOUT_THE_RUN)
         options = resumed_options(output, **machine)
     else:
-        if not train_files or not images:
-            raise click.UsageError("--train and --images are needed (or --resume with -o)")
+        if not train_files:
+            raise click.UsageError("--train is needed (or --resume with -o)")
         about = {name: rest[name] for name in ("val", "val_images", "weights", "seed")}
         options = TrainOptions(train_files, images, output, read_recipe(recipe), **about, **machine)
     options = replace(options, recipe=with_overrides(options.recipe, assignments))
@@ -153,6 +158,12 @@ def _report(result: TrainResult, options: TrainOptions, as_json: bool) -> None:
             click.echo(f"{name}: {figures}  (best checkpoint, step {result.best_step})", err=True)
     click.echo(f"trained: {model}\nnext:", err=True)
     if options.val:
-        folder = options.val_images or options.images[0]
-        click.echo(f"  fashionseg evaluate {model} --data {options.val} --images {folder}", err=True)
-    click.echo(f"  fashionseg export {model} -o {options.output / 'model.onnx'}", err=True)
+        folder = options.val_folder()
+        photos = ["--images", str(folder)] if folder else []
+        _show_command("evaluate", str(model), "--data", str(options.val), *photos)
+    _show_command("export", str(model), "-o", str(options.output / "model.onnx"))
+
+
+def _show_command(*words: str) -> None:
+    """A command to copy into a shell."""
+    click.echo(f"  {shlex.join(['fashionseg', *words])}", err=True)

@@ -1,20 +1,24 @@
 """`TrainingSet`: annotated photos in the form that Detectron2's loaders take.
 
-Knows COCO JSON files, photo folders and label maps beside them, and which of their mistakes make training
-impossible. Knows nothing about torch, augmentation or models. Pixels are not read here.
+Knows photo folders, label maps beside them, and which mistakes make training impossible that do no harm elsewhere;
+COCO files are read by `fashionseg.data.coco`. Knows nothing about torch, augmentation or models. Pixels are not read
+here.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fashionseg.data.coco import read_coco
+from fashionseg.data.photos import photo_folder, read_size_hw, safe_path
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fashionseg.data.coco import CocoData, Image, Instance
 
 XYWH_ABS = 1
 """Value of `detectron2.structures.BoxMode.XYWH_ABS`, so that reading annotations needs no Detectron2."""
@@ -56,15 +60,16 @@ def read_sets(files: Sequence[Path], folders: Sequence[Path], labels: str = "") 
 
     Args:
         files: COCO JSON files of the same categories.
-        folders: photo folder of each file, or one for all.
+        folders: photo folder of each file, or one for all; none to look beside each file.
         labels: folder of label maps, relative to the folder above the photos unless absolute; "" for none.
 
     Raises:
         DataError: a file is missing or damaged, categories differ, a photo is missing, or there is no annotation.
     """
-    if len(folders) not in (1, len(files)):
+    if len(folders) not in (0, 1, len(files)):
         raise DataError(f"{len(files)} annotation files need one photo folder or {len(files)}, not {len(folders)}")
-    homes = list(folders) * (len(files) if len(folders) == 1 else 1)
+    given: list[Path | None] = [*folders] or [None]
+    homes = given if len(given) == len(files) else given * len(files)
     sets = [_read_coco(file, home, labels) for file, home in zip(files, homes, strict=True)]
     for other in sets[1:]:
         require_same_classes(sets[0], other)
@@ -93,94 +98,57 @@ def _classes(data: TrainingSet) -> str:
     return ", ".join(f"{name} ({i})" for name, i in zip(data.class_names, data.category_ids, strict=True))
 
 
-def _read_coco(file: Path, folder: Path, labels: str) -> TrainingSet:
-    document = _parsed(file)
-    try:
-        categories = sorted(document["categories"], key=lambda c: int(c["id"]))
-        index = {int(c["id"]): i for i, c in enumerate(categories)}
-        images = {image["id"]: _record(image, folder, labels) for image in document["images"]}
-        for annotation in document["annotations"]:
-            _add(images, annotation, index, file)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{file} is not a COCO file: {type(error).__name__} {error}; see: fashionseg data check"
-        ) from None
-    if not categories:
+def _read_coco(file: Path, folder: Path | None, labels: str) -> TrainingSet:
+    data = read_coco(file)
+    if not data.categories:
         raise DataError(f"{file} lists no categories")
-    names = tuple(str(c["name"]) for c in categories)
-    if len(set(names)) < len(names) or len(index) < len(names):
-        raise DataError(f"{file} lists a category twice")
-    _require_photos(list(images.values()), file, folder)
-    return TrainingSet(names, tuple(index), list(images.values()), str(file))
+    folder = photo_folder(data, folder)
+    records = [_record(image, data, folder, labels) for image in data.images]
+    _require_photos(records, file, folder)
+    return TrainingSet(data.class_names, data.category_ids, records, str(file))
 
 
-def _parsed(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"annotation file not found: {file}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not a JSON file: {error}") from error
-    missing = [
-        k for k in ("images", "annotations", "categories") if not isinstance(document, dict) or k not in document
-    ]
-    if missing:
-        raise DataError(f"{file} is not a COCO file: it has no {', '.join(missing)}")
-    checked: dict[str, Any] = document
-    return checked
-
-
-def _record(image: dict[str, Any], folder: Path, labels: str) -> dict[str, Any]:
-    photo = folder / image["file_name"]
+def _record(image: Image, data: CocoData, folder: Path, labels: str) -> dict[str, Any]:
+    photo = safe_path(folder, image.file_name)
+    if photo is None:
+        raise DataError(f"{data.where()}: the file name {image.file_name!r} leads out of the folder of photos")
     record = {
         "file_name": str(photo),
-        "image_id": image["id"],
-        "height": int(image["height"]),
-        "width": int(image["width"]),
-        "annotations": [],
+        "image_id": image.id,
+        "height": image.height,
+        "width": image.width,
+        "annotations": [_annotation(one, image, data) for one in data.instances_of[image.id]],
     }
-    label_map = folder.parent / labels / f"{Path(image['file_name']).stem}.png"
+    label_map = folder.parent / labels / f"{Path(image.file_name).stem}.png"
     if labels and label_map.is_file():
         record["sem_seg_file_name"] = str(label_map)
     return record
 
 
-def _add(images: dict[Any, dict[str, Any]], annotation: dict[str, Any], index: dict[int, int], file: Path) -> None:
-    name = f"{file}: annotation {annotation['id']}"
-    if annotation["image_id"] not in images:
-        raise DataError(f"{name} belongs to image {annotation['image_id']}, which is not listed")
-    if annotation["category_id"] not in index:
-        raise DataError(f"{name} has category {annotation['category_id']}, which is not listed")
-    record = images[annotation["image_id"]]
-    x, y, width, height = (float(v) for v in annotation["bbox"])
-    if width <= 0 or height <= 0 or x >= record["width"] or y >= record["height"] or x + width <= 0 or y + height <= 0:
-        raise DataError(f"{name} has the box {annotation['bbox']}, outside its photo; see: fashionseg data check")
-    record["annotations"].append(
-        {
-            "bbox": [x, y, width, height],
-            "bbox_mode": XYWH_ABS,
-            "category_id": index[annotation["category_id"]],
-            "iscrowd": int(annotation.get("iscrowd", 0)),
-            "segmentation": _mask(annotation["segmentation"], (record["height"], record["width"]), name),
-        }
-    )
+def _annotation(instance: Instance, image: Image, data: CocoData) -> dict[str, Any]:
+    problem = None
+    if min(instance.bbox[2:]) <= 0:
+        problem = f"the box {list(instance.bbox)}, which has no area"
+    elif instance.segmentation is None:
+        problem = "no mask to learn from"
+    if problem:
+        raise DataError(f"{data.where()}: annotation {instance.id} has {problem}; see: fashionseg data check")
+    return {
+        "bbox": list(instance.bbox),
+        "bbox_mode": XYWH_ABS,
+        "category_id": data.label_of[instance.category_id],
+        "iscrowd": int(instance.is_crowd),
+        "segmentation": _mask(instance.segmentation, image.size_hw),
+    }
 
 
-def _mask(segmentation: Any, size_hw: tuple[int, int], name: str) -> Any:
+def _mask(segmentation: Any, size_hw: tuple[int, int]) -> Any:
+    """Polygons as they are; run lengths in COCO's compressed form."""
     if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if len(polygon) >= 6 and len(polygon) % 2 == 0]
-        if not polygons:
-            raise DataError(f"{name} has no polygon of three points; see: fashionseg data check")
-        return polygons
-    if tuple(segmentation["size"]) != size_hw:
-        raise DataError(f"{name} has a mask of {segmentation['size']} for a photo of {list(size_hw)} (height, width)")
-    if isinstance(segmentation["counts"], list):
-        from pycocotools import mask as coco_mask
+        return segmentation
+    from fashionseg.data.segmentation import rle_counts
 
-        return coco_mask.frPyObjects(segmentation, *size_hw)
-    return segmentation
+    return {"size": list(size_hw), "counts": rle_counts(segmentation, size_hw)}
 
 
 def _require_photos(records: list[dict[str, Any]], file: Path, folder: Path) -> None:
@@ -190,3 +158,25 @@ def _require_photos(records: list[dict[str, Any]], file: Path, folder: Path) -> 
             f"{len(missing)} of {len(records)} photos of {file} are not in {folder} (first: {missing[0]}); "
             "name their folder with --images"
         )
+
+
+def require_readable(data: TrainingSet) -> None:
+    """Refuse photos that are damaged or not of the annotated size, from their headers.
+
+    Raises:
+        DataError: with the first of them and their number.
+    """
+    problems = [text for record in data.records if (text := _photo_problem(record))]
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise DataError(f"{data.source}: {problems[0]}{more}; see: fashionseg data check")
+
+
+def _photo_problem(record: dict[str, Any]) -> str | None:
+    size = read_size_hw(Path(record["file_name"]))
+    if isinstance(size, str):
+        return size
+    if size != (record["height"], record["width"]):
+        annotated = f"{record['width']}x{record['height']}"
+        return f"{record['file_name']} is {size[1]}x{size[0]} pixels, its annotations say {annotated}"
+    return None

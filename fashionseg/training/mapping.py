@@ -19,7 +19,13 @@ from detectron2.utils import comm
 
 from fashionseg.errors import DataError
 from fashionseg.training.augment import RandomColour, RandomWarp
-from fashionseg.training.sampling import ResumableSampler, SeededSamples, batch_size_per_worker, endless_sampler
+from fashionseg.training.sampling import (
+    CheckedBatches,
+    ResumableSampler,
+    SeededSamples,
+    batch_size_per_worker,
+    endless_sampler,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,12 +49,31 @@ class SeededMapper:
         np.random.seed(words)
         random.seed(int(words[0]))
         try:
-            return _without_slivers(self._mapper(record))
-        except (OSError, ValueError, SyntaxError, utils.SizeMismatchError) as error:
-            raise DataError(f"cannot learn from {record['file_name']}: {error}") from error
+            return _without_slivers(mapped(self._mapper, record))
         finally:
             np.random.set_state(state)
             random.setstate(python_state)
+
+
+def mapped(mapper: DatasetMapper, record: dict[str, Any]) -> dict[str, Any]:
+    """What Detectron2's mapper makes of a record.
+
+    Raises:
+        DataError: the photo is damaged, or not of the annotated size.
+    """
+    try:
+        sample: dict[str, Any] = mapper(record)
+    except (OSError, ValueError, SyntaxError, utils.SizeMismatchError) as error:
+        raise DataError(f"cannot use {record['file_name']}: {' '.join(str(error).split())}") from error
+    return sample
+
+
+def mapped_or_error(mapper: DatasetMapper, record: dict[str, Any]) -> dict[str, Any] | DataError:
+    """As `mapped`, with the error in the sample's place, for `CheckedBatches`."""
+    try:
+        return mapped(mapper, record)
+    except DataError as error:
+        return error
 
 
 class _Mapper(DatasetMapper):
@@ -97,7 +122,7 @@ def training_loader(
     """Detectron2's training loader, beginning with the photos of step `start_step`."""
     lying = [r["width"] > r["height"] for r in records] if cfg.DATALOADER.ASPECT_RATIO_GROUPING else None
     sampler = ResumableSampler(endless_sampler(cfg, records), lying, batch_size_per_worker(photos_per_step), start_step)
-    loader: Iterable[list[dict[str, Any]]] = build_detection_train_loader(
+    loader = build_detection_train_loader(
         SeededSamples(records, mapper),
         mapper=None,
         sampler=sampler,
@@ -105,4 +130,4 @@ def training_loader(
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    return loader
+    return CheckedBatches(loader)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashionseg.errors import DeviceError, MissingExtraError, TrainingError
 from fashionseg.files import make_folder, write_bytes
-from fashionseg.training.dataset import TrainingSet, read_sets, require_same_classes
+from fashionseg.training.dataset import TrainingSet, read_sets, require_readable, require_same_classes
 from fashionseg.training.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class TrainOptions:
 
     Attributes:
         train: COCO files to learn from.
-        images: photo folder of each of them, or one for all.
+        images: photo folder of each of them, or one for all; none to look beside each of them.
         output: the run's folder.
         recipe: see `Recipe`.
         val: COCO file to measure on; None measures nothing.
-        val_images: its photo folder.
+        val_images: its photo folder; None takes the first of `images`, or looks beside `val`.
         weights: starting weights, see `checkpoints.locate_weights`; "" takes the recipe's.
         resume: go on with the run in `output`.
         seed: of everything random.
@@ -61,6 +61,10 @@ class TrainOptions:
     dist_url: str = "auto"
     trust: bool = False
     quiet: bool = False
+
+    def val_folder(self) -> Path | None:
+        """Photo folder of the validation set; None where it is to be looked for."""
+        return self.val_images or (self.images[0] if self.images else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +179,10 @@ def read_result(folder: Path) -> TrainResult:
 def _read_val(options: TrainOptions, data: TrainingSet) -> TrainingSet | None:
     if options.val is None:
         return None
-    val = read_sets([options.val], [options.val_images or options.images[0]])
+    folder = options.val_folder()
+    val = read_sets([options.val], [folder] if folder else [])
     require_same_classes(data, val)
+    require_readable(val)  # a broken photo would come to light at the first measurement, hours later
     return val
 
 

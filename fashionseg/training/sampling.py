@@ -13,8 +13,10 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSample
 from detectron2.utils import comm
 from torch.utils.data import Dataset, Sampler
 
+from fashionseg.errors import DataError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class ResumableSampler(Sampler[tuple[int, int]]):
@@ -50,8 +52,12 @@ class ResumableSampler(Sampler[tuple[int, int]]):
                 buckets[key] = []
 
 
-class SeededSamples(Dataset[dict[str, Any]]):
-    """Photos as the model takes them, for (index, position) of a `ResumableSampler`."""
+class SeededSamples(Dataset["dict[str, Any] | DataError"]):
+    """Photos as the model takes them, for (index, position) of a `ResumableSampler`.
+
+    A photo that cannot be used becomes its error instead, for `CheckedBatches` to raise: what a loader's process
+    raises, torch turns into a traceback as text.
+    """
 
     def __init__(self, records: list[dict[str, Any]], mapper: Callable[[dict[str, Any], int], dict[str, Any]]) -> None:
         self._records, self._mapper = records, mapper
@@ -59,9 +65,29 @@ class SeededSamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | DataError:
         index, position = key
-        return self._mapper(self._records[index], position)
+        try:
+            return self._mapper(self._records[index], position)
+        except DataError as error:
+            return error
+
+
+class CheckedBatches:
+    """The batches of a loader; an error that stands in the place of a photo is raised here."""
+
+    def __init__(self, loader: Iterable[list[Any]]) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        return map(_checked, self._loader)  # no generator: the loader starts when it is asked for its iterator
+
+
+def _checked(batch: list[Any]) -> list[dict[str, Any]]:
+    for sample in batch:
+        if isinstance(sample, DataError):
+            raise sample
+    return batch
 
 
 def endless_sampler(cfg: Any, records: list[dict[str, Any]]) -> Sampler[int]:

@@ -16,7 +16,7 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 from detectron2.utils.events import TensorboardXWriter
 
-from fashionseg.errors import TrainingError
+from fashionseg.errors import DataError, TrainingError
 from fashionseg.training.checkpoints import SafeCheckpointer, kept
 from fashionseg.training.ema import ExponentialAverage
 from fashionseg.training.hooks import Checkpoint, EarlyStop, MetricsCsv, StepSeed, UpdateAverage
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TENSORBOARD_PERIOD = 20
+
+_LOADER_DIED = ("DataLoader worker (pid", "unable to write to file </torch_", "unable to open shared memory object")
+"""What torch says where a loader's process was killed, or /dev/shm is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +113,35 @@ def execute(run: StageRun, steps: int) -> None:
 
     Raises:
         TrainingError: the loss is no number, or memory or the disk is full; the last good checkpoint is named.
+        DataError: a photo cannot be used; the last good checkpoint is named.
     """
     try:
         run.trainer.train(run.start, steps)
     except EarlyStop:
         run.stopped_early = True
-    except (FloatingPointError, MemoryError, RuntimeError, OSError) as error:
+    except (FloatingPointError, MemoryError, RuntimeError, OSError, DataError) as error:
         reason = _explanation(error)
         if reason is None:
             raise
+        kind = DataError if isinstance(error, DataError) else TrainingError
         left = kept(run.checkpointer.last_good)
-        raise TrainingError(f"stopped at step {run.trainer.iter + 1}: {reason}; {left}") from error
+        raise kind(f"stopped at step {run.trainer.iter + 1}: {reason}; {left}") from error
 
 
 def _explanation(error: Exception) -> str | None:
     """What went wrong and what helps, for the failures that a user can do something about."""
     if isinstance(error, FloatingPointError):
         return "the loss is no longer a number (a lower SOLVER.BASE_LR helps)"
+    if isinstance(error, DataError):
+        return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
     if _is_out_of_memory(error):
         return "out of memory (a smaller SOLVER.IMS_PER_BATCH or photo size helps)"
+    if any(text in str(error) for text in _LOADER_DIED):
+        return (
+            "a process that reads photos was killed, mostly for want of memory (a smaller DATALOADER.NUM_WORKERS helps)"
+        )
     return None
 
 

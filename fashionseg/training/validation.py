@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,9 @@ from detectron2.utils import comm
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from fashionseg.training.mapping import mapped_or_error
+from fashionseg.training.sampling import CheckedBatches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +47,10 @@ class Validator:
         resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
         mapper = DatasetMapper(is_train=False, augmentations=[resize], image_format=cfg.INPUT.FORMAT)
         records = [{**record, "image_id": i} for i, record in enumerate(data.records)]
-        self._loader = build_detection_test_loader(records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
+        workers = cfg.DATALOADER.NUM_WORKERS
+        self._loader = CheckedBatches(
+            build_detection_test_loader(records, mapper=partial(mapped_or_error, mapper), num_workers=workers)
+        )
 
     @property
     def truth(self) -> COCO:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fashionseg.errors import DataError
-from fashionseg.training.dataset import read_sets, require_same_classes
+from fashionseg.training.dataset import read_sets, require_readable, require_same_classes
 
 from .conftest import CLASSES, make_set
 
@@ -72,18 +72,24 @@ def test_label_maps_are_found_beside_the_photos(tmp_path):
     assert not any("sem_seg_file_name" in record for record in read_sets([path], [folder], labels="none").records)
 
 
+NAN = float("nan")
 CHANGES = {
     "has no annotation to learn from": lambda d: d["annotations"].clear(),
     "lists no categories": lambda d: (d["categories"].clear(), d["annotations"].clear()),
-    "lists a category twice": lambda d: d["categories"][0].update(name=d["categories"][1]["name"]),
-    "category 77, which is not listed": lambda d: d["annotations"][0].update(category_id=77),
-    "belongs to image 99, which is not listed": lambda d: d["annotations"][0].update(image_id=99),
+    "two categories are named": lambda d: d["categories"][0].update(name=d["categories"][1]["name"]),
+    "category_id 77 is not among the categories": lambda d: d["annotations"][0].update(category_id=77),
+    "image_id 99 is not among the images": lambda d: d["annotations"][0].update(image_id=99),
     "outside its photo": lambda d: d["annotations"][0].update(bbox=[500, 5, 10, 10]),
-    "no polygon of three points": lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4]]),
-    "has a mask of [5, 5]": lambda d: d["annotations"][0].update(segmentation={"size": [5, 5], "counts": [25]}),
+    "bbox [nan, 5, 10, 10] is not": lambda d: d["annotations"][0].update(bbox=[NAN, 5, 10, 10]),
+    "the box [4, 5, 10, 0], which has no area": lambda d: d["annotations"][0].update(bbox=[4, 5, 10, 0]),
+    "no usable polygon": lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4]]),
+    "segmentation has no usable": lambda d: d["annotations"][0].update(segmentation=[[900, 2, 930, 4, 900, 90]]),
+    "no mask to learn from": lambda d: d["annotations"][0].pop("segmentation"),
+    "the mask is 5x5 pixels": lambda d: d["annotations"][0].update(segmentation={"size": [5, 5], "counts": [25]}),
     "1 of 12 photos": lambda d: d["images"][0].update(file_name="gone.png"),
-    "is not a COCO file: KeyError 'bbox'": lambda d: d["annotations"][0].pop("bbox"),
-    "it has no images": lambda d: d.pop("images"),
+    "leads out of the folder": lambda d: d["images"][0].update(file_name="../gone.png"),
+    "bbox None is not": lambda d: d["annotations"][0].pop("bbox"),
+    "no list named images": lambda d: d.pop("images"),
 }
 
 
@@ -101,8 +107,40 @@ def test_files_that_are_no_annotations(tmp_path):
     with pytest.raises(DataError, match="annotation file not found"):
         read_sets([tmp_path / "none.json"], [tmp_path])
     (tmp_path / "broken.json").write_text('{"images": [')
-    with pytest.raises(DataError, match="is not a JSON file"):
+    with pytest.raises(DataError, match="is not JSON"):
         read_sets([tmp_path / "broken.json"], [tmp_path])
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(DataError, match="is not a COCO file"):
+    with pytest.raises(DataError, match="is not a COCO annotation file"):
         read_sets([tmp_path / "list.json"], [tmp_path])
+
+
+def test_run_lengths_are_compressed_and_mean_the_same(tiny_set):
+    from pycocotools import mask as coco_mask
+
+    path, folder = tiny_set
+    raw = [a["segmentation"] for a in json.loads(path.read_text())["annotations"]]
+    found = [a["segmentation"] for record in read_sets([path], [folder]).records for a in record["annotations"]]
+    pairs = [(one, other) for one, other in zip(raw, found, strict=True) if isinstance(one, dict)]
+    assert pairs
+    for before, after in pairs:
+        expected = coco_mask.frPyObjects(before, *before["size"])
+        assert (coco_mask.decode(after) == coco_mask.decode(expected)).all()
+
+
+def test_photos_are_looked_for_beside_the_annotations(tiny_set):
+    path, folder = tiny_set
+    assert read_sets([path], []).records == read_sets([path], [folder]).records
+    path.rename(path.parent.parent / "elsewhere.json")
+    with pytest.raises(DataError, match="name their folder with --images"):
+        read_sets([path.parent.parent / "elsewhere.json"], [])
+
+
+def test_photos_that_cannot_be_measured_on_are_found_from_their_headers(tiny_set):
+    path, folder = tiny_set
+    require_readable(read_sets([path], [folder]))
+    data = read_sets([edited(path, lambda d: d["images"][0].update(width=81, height=61))], [folder])
+    with pytest.raises(DataError, match=r"1_0.png is 80x60 pixels, its annotations say 81x61; see"):
+        require_readable(data)
+    (folder / "1_1.png").write_bytes(b"no photo")
+    with pytest.raises(DataError, match="and 1 more"):
+        require_readable(data)

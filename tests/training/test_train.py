@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -199,16 +200,21 @@ def test_a_full_disk_names_the_last_good_checkpoint(tiny_set, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+    ("error", "words"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"), "a process that reads photos was killed"),
+    ],
 )
-def test_no_memory_is_one_sentence(error, tiny_set, tmp_path, monkeypatch):
+def test_no_memory_is_one_sentence(error, words, tiny_set, tmp_path, monkeypatch):
     from fashionseg.training import network
 
     def forward(self, batch):
         raise error
 
     monkeypatch.setattr(network.TrainedNetwork, "forward", forward)
-    with pytest.raises(TrainingError, match=r"step 1: out of memory .*no checkpoint was written before"):
+    with pytest.raises(TrainingError, match=rf"step 1: {words}.*no checkpoint was written before"):
         train(options(tiny_set, tmp_path / "run"))
 
 
@@ -245,36 +251,57 @@ def test_what_cannot_start(tiny_set, tmp_path):
             train(options(tiny_set, tmp_path / "gpu", device="cuda"))
 
 
-def test_a_broken_photo_is_named(tiny_set, tmp_path):
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_broken_photo_is_one_sentence(processes, tiny_set, tmp_path):
+    """Also from a loader's process, which torch reports as a traceback."""
     photo = next(tiny_set[1].glob("1_1.png"))
     photo.write_bytes(photo.read_bytes()[:60])
-    with pytest.raises(DataError, match=r"cannot learn from .*1_1\.png"):
-        train(options(tiny_set, tmp_path / "run"))
+    with pytest.raises(DataError, match=r"stopped at step \d+: cannot use .*1_1\.png.*checkpoint") as caught:
+        train(options(tiny_set, tmp_path / "run", extra=[f"DATALOADER.NUM_WORKERS={processes}"]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_validation_photo_is_told_before_anything_is_trained(tiny_set, tmp_path):
+    val = make_set(tmp_path / "val", 4, seed=9)
+    (val[1] / "9_1.png").write_bytes(b"no photo")
+    with pytest.raises(DataError, match=r"9_1\.png"):
+        train(options(tiny_set, tmp_path / "run", val=val[0], val_images=val[1]))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("damage", ["header whole", "other size"])
+def test_a_validation_photo_that_breaks_later_is_one_sentence(damage, tiny_set, tmp_path, monkeypatch):
+    from fashionseg.training import run
+
+    val = make_set(tmp_path / "val", 4, seed=9)
+    if damage == "header whole":
+        (val[1] / "9_1.png").write_bytes((val[1] / "9_1.png").read_bytes()[:60])
+    else:
+        (val[1] / "9_1.png").write_bytes((val[1] / "9_0.png").read_bytes())
+    monkeypatch.setattr(run, "require_readable", lambda data: None)
+    extra = ["SOLVER.MAX_ITER=2", "SOLVER.CHECKPOINT_PERIOD=1", "DATALOADER.NUM_WORKERS=1"]
+    with pytest.raises(
+        DataError, match=r"stopped at step 2: cannot use .*9_1\.png.*last good.*model_0000000"
+    ) as caught:
+        train(options(tiny_set, tmp_path / "run", extra=extra, val=val[0], val_images=val[1]))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_command_prints_what_to_do_next(tiny_set, tmp_path):
+    """Commands to copy: paths are quoted, and photos beside the annotations need no option."""
     from fashionseg.cli.train import train as command
 
-    arguments = [
-        "--train",
-        tiny_set[0],
-        "--images",
-        tiny_set[1],
-        "-o",
-        tmp_path / "run",
-        "--weights",
-        "none",
-        "--device",
-        "cpu",
-    ]
+    run = tmp_path / "my run"
+    arguments = ["--train", tiny_set[0], "--val", tiny_set[0], "-o", run, "--weights", "none", "--device", "cpu"]
     for assignment in (*TINY, "SOLVER.MAX_ITER=2"):
         arguments += ["--set", assignment]
     done = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "fashionseg export" in done.stderr
-    again = CliRunner().invoke(
-        command, ["-o", str(tmp_path / "run"), "--resume", "--json", "-q"], catch_exceptions=False
-    )
+    commands = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith("  fashionseg")]
+    assert commands[0][:2] == ["fashionseg", "evaluate"]
+    assert commands[0][3:] == ["--data", str(tiny_set[0])]
+    assert commands[1] == ["fashionseg", "export", commands[0][2], "-o", str(run / "model.onnx")]
+    again = CliRunner().invoke(command, ["-o", str(run), "--resume", "--json", "-q"], catch_exceptions=False)
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["final"].endswith("model_final.pth")
 
