@@ -124,7 +124,13 @@ def train(
         about = {name: rest[name] for name in ("val", "val_images", "weights", "seed")}
         options = TrainOptions(train_files, images, output, read_recipe(recipe), **about, **machine)
     options = replace(options, recipe=with_overrides(options.recipe, assignments))
-    _report(run_training(options), options, as_json)
+    try:
+        result = run_training(options)
+    except KeyboardInterrupt:
+        if (output / "run.json").exists():
+            _show_command("train", "-o", str(output), "--resume", before="go on with:")
+        raise
+    _report(result, options, as_json)
 
 
 def _check_machines(machines: int, rank: int, dist_url: str, **_others: Any) -> None:
@@ -164,6 +170,6 @@ def _report(result: TrainResult, options: TrainOptions, as_json: bool) -> None:
     _show_command("export", str(model), "-o", str(options.output / "model.onnx"))
 
 
-def _show_command(*words: str) -> None:
+def _show_command(*words: str, before: str = " ") -> None:
     """A command to copy into a shell."""
-    click.echo(f"  {shlex.join(['fashionseg', *words])}", err=True)
+    click.echo(f"{before} {shlex.join(['fashionseg', *words])}", err=True)

@@ -18,7 +18,7 @@ from fashionseg.evaluation.compare import compare, read_earlier
 from fashionseg.evaluation.gate import check_names
 from fashionseg.evaluation.metrics import measure
 from fashionseg.evaluation.photos import photo_paths
-from fashionseg.evaluation.predictions import from_results, read_predictions
+from fashionseg.evaluation.predictions import MODEL_SCORE_FLOOR, from_results, read_predictions
 from fashionseg.evaluation.result import Evaluation, Subject
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def _from_model_file(options: EvaluateOptions, data: CocoData, photos: list[Path
         reporter.begin(len(photos))
         run = run_model(backend, data, photos, str(options.model), reporter.advance)
     warnings = list(_unused_classes(model.spec.class_names, data, str(options.model)))
+    warnings += _cut_by_model(model.spec.score_threshold, str(options.model), " and export it again")
     if run.inexact:
         warnings.append(f"{run.inexact} photos may differ slightly from exact non-maximum suppression")
     subject = Subject("model file", str(options.model), model.sha256, model.spec.name, run.device)
@@ -209,8 +210,9 @@ def _from_checkpoint(options: EvaluateOptions, data: CocoData, photos: list[Path
     reporter.begin(len(photos))
     run = run_detector(detector, data, photos, reporter.advance)
     subject = Subject("checkpoint", str(options.model), detector.checkpoint.sha256, "", run.device)
-    warnings = tuple(_unused_classes(detector.checkpoint.classes.names, data, str(options.model)))
-    return _Found(subject, run.predictions, tuple(photos), run.latencies, warnings)
+    warnings = list(_unused_classes(detector.checkpoint.classes.names, data, str(options.model)))
+    warnings += _cut_by_model(detector.checkpoint.config.MODEL.ROI_HEADS.SCORE_THRESH_TEST, str(options.model))
+    return _Found(subject, run.predictions, tuple(photos), run.latencies, tuple(warnings))
 
 
 def _unused_classes(class_names: Sequence[str], data: CocoData, where: str) -> list[str]:
@@ -219,6 +221,16 @@ def _unused_classes(class_names: Sequence[str], data: CocoData, where: str) -> l
     if not unused:
         return []
     return [f"{data.where()} has no {', '.join(unused)}: predictions of these classes are left out"]
+
+
+def _cut_by_model(threshold: float, where: str, then: str = "") -> list[str]:
+    """A warning where the model itself drops scores that AP wants to see."""
+    if round(threshold, 6) <= MODEL_SCORE_FLOOR:
+        return []
+    return [
+        f"{where} drops scores below {threshold:g}, which lowers AP: set MODEL.ROI_HEADS.SCORE_THRESH_TEST to "
+        f"{MODEL_SCORE_FLOOR} in its config{then}"
+    ]
 
 
 def _warnings(data: CocoData, predictions: Predictions) -> list[str]:

@@ -17,7 +17,6 @@ from rich.progress import (
     MofNCompleteColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import (
     Progress as Bar,
@@ -49,7 +48,6 @@ class Progress(HookBase):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             console=self._console,
         )
         self._task = self._bar.add_task(self._title, total=self.trainer.max_iter, completed=self.trainer.start_iter)

@@ -81,6 +81,20 @@ def test_class_names_come_from_the_checkpoint(checkpoint, photo_set):
     assert [other[i] for i in plain.predictions.category_ids.tolist()] == swapped.predictions.category_ids.tolist()
 
 
+def test_a_config_that_cuts_scores_is_warned_about(checkpoint, photo_set):
+    from fashionseg.evaluation import EvaluateOptions, evaluate
+    from fashionseg.export.classes import Classes
+
+    config = checkpoint.with_name("cut.yaml")
+    whole = checkpoint.with_name("config.yaml").read_text()
+    config.write_text(whole.replace("SCORE_THRESH_TEST: 0.05", "SCORE_THRESH_TEST: 0.7"))
+    data = read_coco(photo_set)
+    options = {"classes": Classes(data.class_names, data.category_ids), "device": "cpu"}
+    found = evaluate(EvaluateOptions(checkpoint, photo_set, config=str(config), **options))
+    assert any("model.pth drops scores below 0.7" in text for text in found.warnings)
+    assert not evaluate(EvaluateOptions(checkpoint, photo_set, **options)).warnings
+
+
 def test_nobody_names_the_classes(checkpoint, photo_set):
     with pytest.raises(ExportError, match=r"names? the 2 classes of .*--classes"):
         predict(checkpoint, photo_set, classes=None)

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import stubs
 
+from fashionseg import model as model_files
+from fashionseg.backends import registry
 from fashionseg.data.coco import read_coco
 from fashionseg.errors import DataError, MediaError
+from fashionseg.evaluation import EvaluateOptions, evaluate
 from fashionseg.evaluation.metrics import measure
 from fashionseg.evaluation.photos import photo_paths
 from fashionseg.evaluation.runtime import run_model
@@ -116,3 +119,17 @@ def test_folder_of_photos(photo_set, tmp_path):
 def test_names_that_lead_out_of_the_folder(photo_set, name):
     with pytest.raises(DataError, match="leads out of the folder"):
         run(edited(photo_set, lambda document: document["images"][1].update(file_name=name)))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "warned"), [(0.01, False), (0.05, False), (np.float32(0.05).item(), False), (0.7, True)]
+)
+def test_a_model_that_cuts_scores_itself_is_warned_about(threshold, warned, photo_set, monkeypatch):
+    """AP of a model with a threshold of 0.7 inside is not AP: the remedy is another than for predictions."""
+    monkeypatch.setattr(model_files, "read_model", lambda path: stubs.model_file(score_threshold=threshold))
+    monkeypatch.setattr(registry, "open_backend", lambda model, *_args, **_rest: stubs.StubBackend(model.spec))
+    found = evaluate(EvaluateOptions(photo_set.with_name("stub.onnx"), photo_set))
+    cut = [text for text in found.warnings if "drops scores below" in text]
+    assert bool(cut) is warned
+    if warned:
+        assert "below 0.7, which lowers AP" in cut[0] and cut[0].endswith("in its config and export it again")

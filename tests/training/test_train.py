@@ -306,6 +306,31 @@ def test_the_command_prints_what_to_do_next(tiny_set, tmp_path):
     assert json.loads(again.stdout)["final"].endswith("model_final.pth")
 
 
+def test_a_run_that_is_interrupted_says_how_to_go_on(tiny_set, tmp_path, monkeypatch, capsys):
+    from fashionseg.cli.main import run
+    from fashionseg.training import network
+
+    def forward(self, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(network.TrainedNetwork, "forward", forward)
+    arguments = [
+        "train",
+        "--train",
+        tiny_set[0],
+        "-o",
+        tmp_path / "my run",
+        "--weights",
+        "none",
+        "--device",
+        "cpu",
+        "-q",
+    ]
+    assert run([str(a) for a in arguments]) == 130
+    last = [line for line in capsys.readouterr().err.splitlines() if line][-2:]
+    assert last == [f"go on with: fashionseg train -o '{tmp_path}/my run' --resume", "fashionseg: stopped"]
+
+
 def test_wrong_usage_is_exit_code_2(tiny_set, tmp_path):
     from fashionseg.cli.train import train as command
 
