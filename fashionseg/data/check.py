@@ -16,6 +16,7 @@ from fashionseg.data.photos import hash_file, read_size_hw, safe_path
 from fashionseg.data.segmentation import instance_mask
 from fashionseg.data.split import AUTOMATIC_KEYS, group_of
 from fashionseg.errors import DataError
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -122,7 +123,9 @@ def _check_lists(data: CocoData) -> Iterator[Problem]:
             yield Problem("empty category", name, "no annotation has this category", is_error=False)
     empty = sum(not found for found in data.instances_of.values())
     if empty:
-        yield Problem("photo without annotation", "images", f"{empty} photos show nothing", is_error=False)
+        yield Problem(
+            "photo without annotation", "images", f"{plural(empty, 'photo')} with nothing in sight", is_error=False
+        )
 
 
 def _look(

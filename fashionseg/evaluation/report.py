@@ -21,13 +21,13 @@ from fashionseg.evaluation.text import (
     IOU_NAMES,
     UNKNOWN,
     milliseconds,
-    plural,
     points,
     score,
     shown_name,
     signed_points,
 )
 from fashionseg.palette import class_color
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from fashionseg.evaluation.compare import Change

@@ -17,13 +17,13 @@ from fashionseg.evaluation.text import (
     IOU_NAMES,
     UNKNOWN,
     milliseconds,
-    plural,
     points,
     printable,
     score,
     shown_name,
     signed_points,
 )
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from fashionseg.evaluation.compare import Comparison

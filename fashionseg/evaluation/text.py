@@ -38,8 +38,3 @@ def printable(text: str) -> str:
 def shown_name(name: str) -> str:
     """A class name for people."""
     return printable(name.replace("_", " "))
-
-
-def plural(number: int, word: str) -> str:
-    """A count with its word: 1 photo, 2 photos, 1,234 photos."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

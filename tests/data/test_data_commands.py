@@ -33,7 +33,8 @@ def test_convert(tmp_path, monkeypatch, capsys):
     arguments = ["data", "convert", "deepfashion2", "df2", "-o", "o/c.json", "--zoom-in", "no,2", "--processes", "1"]
     assert run(arguments) == 3
     shown = capsys.readouterr().err
-    assert "1 of 3 photos in o/c.json" in shown and "broken file, such as 000003.json" in shown
+    assert "1 of 3 photos in o/c.json" in shown and "broken file, 1 time, such as 000003.json" in shown
+    assert "1 photo left out: " in shown
     assert run([*arguments, "--json", "-q"]) == 3
     assert json.loads(capsys.readouterr().out)["instances"]["short_sleeved_shirt"] == 1
     assert run([*arguments[:-4], "--occlusion", "huge"]) == 2

@@ -3,7 +3,8 @@
 import pytest
 
 from fashionseg.evaluation.latency import latencies, timed
-from fashionseg.evaluation.text import milliseconds, plural, points, printable, score, shown_name, signed_points
+from fashionseg.evaluation.text import milliseconds, points, printable, score, shown_name, signed_points
+from fashionseg.wording import plural
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from fashionseg.cli.data.common import (
     say,
 )
 from fashionseg.cli.options import PATH, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,8 @@ def check(
     photos = sum(len(data.images) for data in sets)
     garments = sum(len(data.instances) for data in sets)
     say(
-        f"{photos:,} photos, {garments:,} garments: {errors:,} errors, {len(problems) - errors:,} warnings",
+        f"{plural(photos, 'photo')}, {plural(garments, 'garment')}: {plural(errors, 'error')}, "
+        f"{plural(len(problems) - errors, 'warning')}",
         quiet=quiet and not errors,
     )
     return EXIT_QUALITY if errors else 0

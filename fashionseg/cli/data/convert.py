@@ -15,6 +15,7 @@ from fashionseg.cli.data.common import (
     say,
 )
 from fashionseg.cli.options import PATH, NamesType, NumberRange, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,10 +226,10 @@ def _finish(report: Report, out: Path, *, quiet: bool, as_json: bool) -> int:
     elif not quiet:
         print_table("", ("category", "instances"), [(n, f"{k:,}") for n, k in report.instances.items()])
     for reason, number in report.left_out.items():
-        say(f"{number:,} photos left out: {reason}", quiet=quiet)
+        say(f"{plural(number, 'photo')} left out: {reason}", quiet=quiet)
     for kind, number in report.problem_counts.most_common():
         first = next((p for p in report.problems if p.kind == kind), None)
         example = f", such as {first.place}: {first.text}" if first else ""
-        say(f"{number:,} times {kind}{example}", quiet=quiet and as_json)
+        say(f"{kind}, {plural(number, 'time')}{example}", quiet=quiet and as_json)
     say(f"{report.photos_kept:,} of {report.photos_read:,} photos in {out}; report in {report_path(out)}", quiet=quiet)
     return EXIT_SOME_FAILED if report.has_problems else 0

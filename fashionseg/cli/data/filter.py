@@ -8,6 +8,7 @@ import click
 
 from fashionseg.cli.data.common import print_json, print_table, say
 from fashionseg.cli.options import PATH, NamesType, NumberRange, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,11 +82,9 @@ def filter(
         print_json({"output": str(out), "photos": len(kept.images), "instances": kept.counts()})
     elif not quiet:
         print_table("", ("category", "instances"), [(n, f"{k:,}") for n, k in kept.counts().items()])
-    photos, garments = (
-        f"{len(kept.images):,} of {len(data.images):,}",
-        f"{len(kept.instances):,} of {len(data.instances):,}",
-    )
-    say(f"{photos} photos with {garments} garments in {out}", quiet=quiet)
+    photos = f"{len(kept.images):,} of {plural(len(data.images), 'photo')}"
+    garments = f"{len(kept.instances):,} of {plural(len(data.instances), 'garment')}"
+    say(f"{photos} with {garments} in {out}", quiet=quiet)
 
 
 def _read(file: Path, drop_broken: bool, quiet: bool) -> CocoData:

@@ -8,6 +8,7 @@ import click
 
 from fashionseg.cli.data.common import print_json, print_table, say
 from fashionseg.cli.options import PATH, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,4 +60,4 @@ def merge(
         print_json({"output": str(out), "photos": len(merged.images), "instances": merged.counts()})
     elif not quiet:
         print_table("", ("category", "instances"), [(n, f"{k:,}") for n, k in merged.counts().items()])
-    say(f"{len(merged.images):,} photos with {len(merged.instances):,} garments in {out}", quiet=quiet)
+    say(f"{plural(len(merged.images), 'photo')} with {plural(len(merged.instances), 'garment')} in {out}", quiet=quiet)

@@ -8,6 +8,7 @@ import click
 
 from fashionseg.cli.data.common import counting, say
 from fashionseg.cli.options import PATH, NamesType, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,4 +61,5 @@ def preview(
     write_sheet(sheet, out)
     for reason in failures:
         say(f"left out: {reason}")
-    say(f"contact sheet of {min(count, len(data.images)) - len(failures)} photos in {out}", quiet=quiet)
+    drawn = min(count, len(data.images)) - len(failures)
+    say(f"contact sheet of {plural(drawn, 'photo')} in {out}", quiet=quiet)

@@ -8,6 +8,7 @@ import click
 
 from fashionseg.cli.data.common import print_json, print_table, say
 from fashionseg.cli.options import PATH, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,10 +75,10 @@ def split(
     elif not quiet:
         rows = [[row, *(_share(counts, name, row) for name in parts)] for row in ("photos", *data.class_names)]
         print_table("", ("", *parts), rows)
-    kept = f"{result.groups:,} groups by {result.key}" if result.key else "every photo on its own"
+    kept = f"{plural(result.groups, 'group')} by {result.key}" if result.key else "every photo on its own"
     say(f"{kept}; wrote {', '.join(f'{name}.json' for name in parts)} into {out}", quiet=quiet)
     if result.ungrouped:
-        say(f"{result.ungrouped:,} photos have no {result.key}: each is on its own", quiet=quiet)
+        say(f"without a {result.key}, each on its own: {plural(result.ungrouped, 'photo')}", quiet=quiet)
 
 
 def _share(counts: dict[str, dict[str, int]], part: str, row: str) -> str:

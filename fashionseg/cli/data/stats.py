@@ -9,6 +9,7 @@ import click
 
 from fashionseg.cli.data.common import print_json, print_table, say
 from fashionseg.cli.options import PATH, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,8 @@ def stats(file: Path, png: Path | None, details: bool, quiet: bool, as_json: boo
         if details:
             _print_details(figures)
         empty = f", {figures.empty_photos:,} of them without a garment" if figures.empty_photos else ""
-        say(f"{figures.photos:,} photos{empty}; {figures.instances / max(figures.photos, 1):.2f} garments a photo")
+        mean = figures.instances / max(figures.photos, 1)
+        say(f"{plural(figures.photos, 'photo')}{empty}; {mean:.2f} garments a photo")
     if png is not None:
         from fashionseg.plotting import bar_chart, save_png
 
@@ -61,4 +63,4 @@ def _print_details(figures: Stats) -> None:
     for key, counts in figures.levels.items():
         print_table("", (key, "instances"), [(value, f"{number:,}") for value, number in counts.items()], stderr=False)
     common = ", ".join(f"{width}x{height} ({number:,})" for (width, height), number in figures.sizes[:5])
-    say(f"{len(figures.sizes):,} sizes of photos, most common: {common}")
+    say(f"{plural(len(figures.sizes), 'size')} of photos, most common: {common}")

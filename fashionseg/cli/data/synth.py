@@ -16,6 +16,7 @@ from fashionseg.cli.data.common import (
     say,
 )
 from fashionseg.cli.options import PATH, NumberRange, json_option, quiet_option
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ def synth(
         print_json({"annotations": str(out / "annotations.json"), "images": len(data.images), "instances": counts})
     elif not quiet:
         print_table("", ("category", "instances"), [(name, f"{number:,}") for name, number in counts.items()])
-    say(f"{len(data.images):,} pictures with {len(data.instances):,} garments in {out}", quiet=quiet)
+    say(f"{plural(len(data.images), 'picture')} with {plural(len(data.instances), 'garment')} in {out}", quiet=quiet)
 
 
 def _video(out: Path, seed: int, labels: Path | None, processes: int, quiet: bool) -> None:

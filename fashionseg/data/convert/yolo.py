@@ -124,7 +124,7 @@ def _convert_photo(job: _Job) -> _Photo:
         area = polygon_area([list(parsed[1])], size) if not isinstance(parsed, str) else 0
         if isinstance(parsed, str) or not area:
             text = parsed if isinstance(parsed, str) else "the polygon covers no pixel"
-            problems.append(Problem("polygon", f"{labels.name} line {number}", text))
+            problems.append(Problem("faulty line", f"{labels.name} line {number}", text))
             continue
         found.append(parsed)
         areas.append(area)
