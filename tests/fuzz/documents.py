@@ -157,7 +157,8 @@ def read_coco_file(path: Path) -> None:
     assert sum(map(len, data.instances_of.values())) == len(data.instances)
     write_coco(data, path.with_name("again.json"))
     again, problems = scan_coco(path.with_name("again.json"))
-    assert [p for p in problems if p.is_error] == []
+    # What has an error is left out, but for categories: nobody can tell which of two of one name is meant.
+    assert {problem.kind for problem in problems if problem.is_error} <= {"duplicate name"}
     assert (len(again.images), len(again.instances)) == (len(data.images), len(data.instances))
 
 
