@@ -75,11 +75,15 @@ def test_a_run_killed_at_step_12_goes_on_from_10_with_the_same_losses(name, tiny
     command = [sys.executable, "-c", KILLED_RUN, tiny_set[0], tiny_set[1], tmp_path / "killed", tmp_path / "mine.toml"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert len(rows(tmp_path / "killed")) == 12
+    before = rows(tmp_path / "killed")
+    assert len(before) == 12
 
     train(resumed_options(tmp_path / "killed", device="cpu", quiet=True))
     got = losses(tmp_path / "killed")
-    assert [int(row["step"]) for row in rows(tmp_path / "killed")] == list(range(1, 21))
+    after = rows(tmp_path / "killed")
+    assert [int(row["step"]) for row in after] == list(range(1, 21))
+    assert after[:10] == before[:10], "with the times they took: these steps were not done again"
+    assert after[10:12] != before[10:12], "these were"
     difference = np.abs(got - expected)
     assert difference[10:].max() <= 1e-6, f"largest {difference.max()}, by step {difference.max(axis=1)}"
 
