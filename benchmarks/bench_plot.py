@@ -39,14 +39,20 @@ def write_plot(result: BenchResult, folder: Path) -> Path:
 
 
 def _draw_speed(axes: Axes, rows: Sequence[Row]) -> None:
-    """Two bars for each row: the model alone and the whole pipeline, each with its range."""
+    """Two bars for each row, the model alone and the whole pipeline: with their range, and the most there could be."""
     ends = [row.end_to_end for row in rows]
     alone = [row.pictures_per_s for row in rows]
     whole = [end.fps for end in ends if end]
     _bars(axes, [i - BAR / 2 for i in range(len(rows))], alone, "the model alone", 0)
     _bars(axes, [i + BAR / 2 for i, end in enumerate(ends) if end], whole, "decode to encode", 1)
+    most = [(i - BAR / 2, 1000 * row.batch / row.floor.ms) for i, row in enumerate(rows) if row.floor]
+    most += [(i + BAR / 2, end.bound_fps) for i, end in enumerate(ends) if end]
+    if most:
+        places, speeds = zip(*most, strict=True)
+        below, above = ([place + side * BAR / 2 for place in places] for side in (-1, 1))
+        axes.vlines(speeds, below, above, color=INK, linestyle="dotted", label="the most this machine could do")
     _names(axes, [row.label() for row in rows])
-    axes.legend(fontsize=8.5, frameon=False, labelcolor=MUTED, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+    _legend(axes)
 
 
 def _bars(axes: Axes, places: list[float], figures: Sequence[Figure], label: str, color: int) -> None:
@@ -69,9 +75,21 @@ def _draw_stages(axes: Axes, rows: Sequence[Row]) -> None:
         lefts = [left + width for left, width in zip(lefts, widths, strict=True)]
     _names(axes, [""] * len(rows))
     if names:
-        axes.legend(
-            fontsize=8.5, frameon=False, labelcolor=MUTED, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=5
-        )
+        _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axes, on one line."""
+    axes.legend(
+        fontsize=8.5,
+        frameon=False,
+        labelcolor=MUTED,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.08),
+        ncols=len(axes.get_legend_handles_labels()[0]),
+        columnspacing=1.2,
+        handlelength=1.4,
+    )
 
 
 def _cost(row: Row, stage: str) -> float:

@@ -1,6 +1,7 @@
 """`fashionseg bench`: floors by hand, children, rows out of rounds, files, comparison, gate, the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fashionseg.backends.registry import Device
 from fashionseg.benchmarks import bench as bench_module
-from fashionseg.benchmarks import child, floor
+from fashionseg.benchmarks import bench_plot, child, floor
 from fashionseg.benchmarks.bench import BenchOptions, bench
 from fashionseg.benchmarks.bench_result import BenchResult, read_result, write_result
 from fashionseg.benchmarks.clip import write_panning_clip
@@ -20,6 +21,7 @@ from fashionseg.cli.bench import bench as command
 from fashionseg.errors import DataError, FashionsegError, MediaError, MissingExtraError, ModelError, QualityError
 from fashionseg.media.video_reader import VideoReader
 from fashionseg.model import INPUTS, OUTPUTS, ModelFile, read_model
+from fashionseg.plotting import new_axes, new_figure
 
 # the floor
 
@@ -297,6 +299,19 @@ def test_what_cannot_be_measured_is_met_before_anything_runs(children, clip, tmp
     with pytest.raises(DataError):
         bench(BenchOptions(source=clip, data=tmp_path / "no.json"))
     assert not children
+
+
+def test_the_plot_marks_the_most_there_could_be(children, clip):
+    pytest.importorskip("matplotlib")
+    (row,) = bench(BenchOptions(source=clip, repeat=1)).rows
+    axes = new_axes(new_figure(4, 3))
+    bench_plot._draw_speed(axes, [row, replace(row, floor=None), replace(row, end_to_end=None)])
+    (marks,) = [one for one in axes.collections if one.get_label().startswith("the most")]
+    found = sorted(
+        (round(float(path.vertices[0, 0]), 6), float(path.vertices[:, 1].mean())) for path in marks.get_paths()
+    )
+    speeds = [(speed, round(place)) for speed, place in found]
+    assert speeds == [(40.0, 0), (40.0, 1), (1000.0, 0), (1000.0, 2)], "40 frames/s of the cores, 1 ms the floor"
 
 
 # the command

@@ -175,7 +175,7 @@ def _print(result: BenchResult) -> None:
     for table in tables(result):
         console.print(table)
     for line in closing_lines(result):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _compare(old: Path, new: Path, *, quiet: bool, as_json: bool) -> None:
