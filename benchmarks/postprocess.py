@@ -125,7 +125,9 @@ def detectron2() -> Callable[[NDArray[np.uint8], Detections], Result]:
         boxes = Boxes(torch.from_numpy(detections.boxes))
         masks = paste_masks_in_image(torch.from_numpy(detections.masks), boxes, detections.size_hw)
         after_paste = time.process_time()
-        rles = [pycocotools.mask.encode(np.array(mask[:, :, None], order="F", dtype=np.uint8))[0] for mask in masks]
+        rles = [
+            pycocotools.mask.encode(np.array(mask[:, :, None].numpy(), order="F", dtype=np.uint8))[0] for mask in masks
+        ]
         after_rle = time.process_time()
         instances = Instances(detections.size_hw)
         instances.pred_boxes = boxes
