@@ -137,7 +137,9 @@ def read_weights(path: Path, *, trust: bool = False) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ExportError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except KeyError as error:  # torch's reader, with a byte for its text
+        raise ExportError(f"{path} is damaged or not a checkpoint: its format is unknown") from error
+    except (RuntimeError, EOFError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ExportError(f"{path} is damaged or not a checkpoint: {_first_line(error)}") from error
     return _table(content if isinstance(content, dict) and "model" in content else {"model": content}, path)
 

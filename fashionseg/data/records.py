@@ -231,7 +231,8 @@ def _parse_segmentation(
         return False, None
     polygons = [p for i, p in enumerate(raw) if _polygon_usable(p, f"{place} polygon {i}", problems, size_hw)]
     if not polygons:
-        problems.append(Problem("mask", place, "the segmentation has no usable polygon"))
+        reason = polygon_problem(raw[0], size_hw)
+        problems.append(Problem("mask", place, f"the segmentation has no usable polygon: {reason}"))
     return bool(polygons), polygons
 
 

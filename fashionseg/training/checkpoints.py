@@ -29,6 +29,8 @@ _SAFE_GLOBALS = {
 }
 """All that a pickled table of arrays needs; anything else in a `.pkl` is refused."""
 
+_DAMAGE = (EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError)
+"""What reading a damaged pickle may raise beside its own error."""
 
 _CLASS_LAYERS = ("box_predictor.", "mask_head.predictor.")
 """Layers with one row a class."""
@@ -137,7 +139,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(
             f"{path} holds more than weights, or is damaged; if you trust where it comes from, use --trust"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, *_DAMAGE) as error:
         raise TrainingError(f"{path} is not a checkpoint: {_reason(error)}") from error
     return _with_model(content, path)
 
@@ -197,7 +199,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             content = _ArrayUnpickler(stream, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError, OSError) as error:
+    except (OSError, pickle.UnpicklingError, *_DAMAGE) as error:
         raise TrainingError(f"{path} is not a checkpoint of arrays: {_reason(error)}") from error
     content = _with_model(content, path, key="blobs" if isinstance(content, dict) and "blobs" in content else "model")
     if "__author__" in content:
@@ -228,4 +230,6 @@ def _with_model(content: Any, path: Path, key: str = "model") -> dict[str, Any]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, KeyError):  # of torch's reader, with a byte for its text
+        return "its format is unknown"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -85,7 +85,17 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(suffix, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", b"PK\x03\x04 neither", pickle.dumps([1, 2]), pickle.dumps({})]
+    "content",
+    [
+        b"",
+        b"hello",
+        b"not a checkpoint",
+        b"PK\x03\x04 neither",
+        pickle.dumps([1, 2]),
+        pickle.dumps({}),
+        b"cnumpy\ndtype\n(tR.",  # a TypeError: dtype() without an argument
+        b"\x80\x04K\x01K\x02s.",  # sets an item of a number
+    ],
 )
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])
 def test_what_is_no_checkpoint_is_one_sentence(content, suffix, tmp_path):
@@ -97,6 +107,7 @@ def test_what_is_no_checkpoint_is_one_sentence(content, suffix, tmp_path):
         SafeCheckpointer(linear(), tmp_path).load(str(path))
     assert path.name in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not str(caught.value).rpartition(": ")[2].isdigit(), "a bare number explains nothing"
 
 
 def test_places_of_weights(tmp_path):

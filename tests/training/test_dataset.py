@@ -82,8 +82,10 @@ CHANGES = {
     "outside its photo": lambda d: d["annotations"][0].update(bbox=[500, 5, 10, 10]),
     "bbox [nan, 5, 10, 10] is not": lambda d: d["annotations"][0].update(bbox=[NAN, 5, 10, 10]),
     "the box [4, 5, 10, 0], which has no area": lambda d: d["annotations"][0].update(bbox=[4, 5, 10, 0]),
-    "no usable polygon": lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4]]),
-    "segmentation has no usable": lambda d: d["annotations"][0].update(segmentation=[[900, 2, 930, 4, 900, 90]]),
+    "no usable polygon: 2 points are no polygon": lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4]]),
+    "no usable polygon: a polygon lies outside its photo": lambda d: d["annotations"][0].update(
+        segmentation=[[900, 2, 930, 4, 900, 90]]
+    ),
     "no mask to learn from": lambda d: d["annotations"][0].pop("segmentation"),
     "the mask is 5x5 pixels": lambda d: d["annotations"][0].update(segmentation={"size": [5, 5], "counts": [25]}),
     "1 of 12 photos": lambda d: d["images"][0].update(file_name="gone.png"),
