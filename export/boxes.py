@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHIFTED_AT_MOST = 1000
 """torchvision/ops/boxes.py: `batched_nms` shifts boxes where they have no more than 4000 numbers (on a CPU)."""
 
-NMS_STRIP = 350
+NMS_STRIP = 175
 """Boxes whose overlaps with all boxes before them are computed at once. More strips compute less, in more nodes."""
 
 NMS_BLOCK = 175

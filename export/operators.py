@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.functional import pad
 from torchvision.ops import roi_align as torchvision_roi_align
 
 if TYPE_CHECKING:
@@ -47,6 +48,19 @@ def roi_align(features: Tensor, boxes: Tensor, batch: Tensor, size: int, ratio: 
     return _RoiAlign.apply(features, boxes, batch, size, ratio)
 
 
+def bordered(level: Tensor, widest: Tensor) -> Tensor:
+    """A map with its border repeated: a row above and below, and columns on the right up to a width. One Pad.
+
+    Args:
+        level: [N, C, h, w].
+        widest: [..., W], W >= w.
+
+    Returns:
+        [N, C, h + 2, W].
+    """
+    return _Bordered.apply(level, widest)
+
+
 class _RowsAt(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
@@ -81,6 +95,20 @@ class _OneMinus(torch.autograd.Function):
         output = g.op("HardSigmoid", values, alpha_f=-1.0, beta_f=1.0)
         output.setType(values.type())
         return output
+
+
+class _Bordered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, level: Tensor, widest: Tensor) -> Tensor:
+        return pad(level, (0, widest.shape[3] - level.shape[3], 1, 1), mode="replicate")
+
+    @staticmethod
+    def symbolic(g: Any, level: Any, widest: Any) -> Any:
+        widths = [g.op("Shape", values, start_i=3, end_i=4) for values in (widest, level)]
+        fixed = g.op("Constant", value_t=torch.tensor([0, 0, 1, 0, 0, 0, 1]))  # in front of each axis, then behind
+        pads = g.op("Concat", fixed, g.op("Sub", *widths), axis_i=0)
+        sizes = level.type().sizes()
+        return _typed(g.op("Pad", level, pads, mode_s="edge"), level, sizes and [*sizes[:2], None, None])
 
 
 class _RoiAlign(torch.autograd.Function):

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from fashionseg.export.boxes import size_of
-from fashionseg.export.operators import reshape, roi_align
+from fashionseg.export.operators import bordered, reshape, roi_align
 
 if TYPE_CHECKING:
     from detectron2.modeling.poolers import ROIPooler
@@ -59,10 +59,11 @@ def level_areas(pooler: ROIPooler) -> list[float]:
 
 
 class Canvas:
-    """The levels of a pyramid packed into one map: the finest above, the others side by side below it.
+    """The levels of a pyramid packed into one map, one below the other, the finest on top.
 
     RoiAlign reads up to half a pixel outside of a level and means its border there. It does so by itself at the border
-    of the map; wherever a level ends inside of the map its border is repeated.
+    of the map; wherever a level ends inside of the map its border is repeated, to the right until the map is full:
+    so every value is copied once more at most, by a single Concat.
 
     Attributes:
         features: float32 [N, C, h, w], the packed map.
@@ -71,35 +72,15 @@ class Canvas:
     """
 
     def __init__(self, levels: list[Tensor]) -> None:
-        """`levels`: float32 [N, C, h, w] each, finest first, each half as high and wide as the one before."""
+        """`levels`: float32 [N, C, h, w] each, finest first, none higher or wider than the one before."""
         if len(levels) == 1:
             self.features = levels[0]
             return
-        finest, second, *others = levels
-        # Widths halve from level to level, so with two columns for the borders of each the row below fits.
-        right = finest[..., -1:].expand(-1, -1, -1, 1 + 2 * len(others))
-        above = torch.cat((finest, right), 3)  # Pad would take twice as long as Concat
-        row = [F.pad(second, (0, 1, 1, 0), mode="replicate")]
-        left, height = torch.as_tensor(row[0].shape[3]), row[0].shape[2]
-        top = torch.as_tensor(finest.shape[2]) + 2
-        corners = [_corner(0, 0), _corner(0, top)]
-        for level in others:
-            bordered = F.pad(level, (1, 1, 1, 1), mode="replicate")
-            corners.append(_corner(left + 1, top))
-            row.append(torch.cat((bordered, _blank(level, height - bordered.shape[2], bordered.shape[3])), 2))
-            left = left + bordered.shape[3]
-        row.append(_blank(finest, height, above.shape[3] - left))
-        self.features = torch.cat((above, above[:, :, -1:], torch.cat(row, 3)), 2)
-        self.corners = torch.stack(corners).repeat(1, 2)
-
-
-def _corner(x: Tensor | int, y: Tensor | int) -> Tensor:
-    return torch.stack((torch.as_tensor(x), torch.as_tensor(y))).float()
-
-
-def _blank(like: Tensor, height: Tensor | int, width: Tensor | int) -> Tensor:
-    """Zeros of `height` and `width` with the batch and channels of `like`."""
-    return torch.zeros((like.shape[0], like.shape[1], height, width), dtype=like.dtype)
+        finest, *others = levels
+        self.features = torch.cat((finest, finest[:, :, -1:], *(bordered(level, finest) for level in others)), 2)
+        heights = torch.stack([torch._shape_as_tensor(level)[2:3] for level in levels])  # [levels, 1]
+        tops = (heights + 2).cumsum(0) - heights - 2
+        self.corners = F.pad(tops.float(), (1, 0)).repeat(1, 2)
 
 
 class PyramidPooler(torch.nn.Module):
