@@ -189,13 +189,18 @@ def _read_val(options: TrainOptions, data: TrainingSet) -> TrainingSet | None:
 def _open_folder(options: TrainOptions) -> None:
     """Make the run's folder and write down what it is about; refuse to write over another run."""
     state = options.output / "run.json"
-    if state.exists() and not options.resume:
+    if _has_begun(options.output) and not options.resume:
         raise TrainingError(f"{options.output} holds a run already: go on with --resume or name another folder with -o")
     if options.resume and not state.exists():
         raise TrainingError(f"there is no run to resume in {options.output}: start it without --resume")
     make_folder(options.output)
     write_bytes(options.output / "recipe.toml", options.recipe.to_toml().encode())
     write_bytes(state, (json.dumps(_to_json(options), indent=2) + "\n").encode())
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run has left weights; one that could not start (wrong weights, a wrong key) is begun anew."""
+    return any(any(folder.glob(pattern)) for pattern in ("model_*.pth", "semantic/model_*.pth"))
 
 
 def _to_json(options: TrainOptions) -> dict[str, Any]:

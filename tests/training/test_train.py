@@ -240,14 +240,19 @@ def test_photos_a_step_must_be_shared_evenly(monkeypatch):
 def test_what_cannot_start(tiny_set, tmp_path):
     with pytest.raises(TrainingError, match="no run to resume"):
         resumed_options(tmp_path / "nothing")
-    (tmp_path / "used").mkdir()
-    (tmp_path / "used/run.json").write_text("{}")
-    with pytest.raises(TrainingError, match="holds a run already"):
-        train(options(tiny_set, tmp_path / "used"))
+    for part in ("used", "used/semantic"):
+        (tmp_path / part).mkdir()
+        weights = tmp_path / part / "model_0000004.pth"
+        weights.touch()
+        (tmp_path / "used/run.json").write_text("{}")
+        with pytest.raises(TrainingError, match="holds a run already"):
+            train(options(tiny_set, tmp_path / "used"))
+        weights.unlink()
     with pytest.raises(TrainingError, match="is damaged"):
         resumed_options(tmp_path / "used")
     with pytest.raises(TrainingError, match="neither a file, a URL, nor a name"):
         train(options(tiny_set, tmp_path / "weights", weights="nowhere.pth"))
+    train(options(tiny_set, tmp_path / "weights", extra=["SOLVER.MAX_ITER=1"]))  # the same command, mended, starts
     import torch
 
     if not torch.cuda.is_available():
