@@ -2,13 +2,14 @@
 
     python -m fashionseg.benchmarks.scale --json benchmarks/results/scale.json
 
-Videos of 1, 10 and 60 minutes (2 frames a second, 320 x 180, made here) with 100 garments on every frame, then 100,
+Videos of 1, 10 and 60 minutes (1 frame a second, 320 x 180, made here) with 100 garments on every frame, then 100,
 1,000 and 10,000 photos of 320 x 240 with 6; each run in a process of its own, so that its peak memory is its own. A
 stub stands in for the model: what is measured is everything around it. Fails where a 60-minute video takes over 1.05
 times the memory of a 1-minute one, or its frames differ in time by more than 5%.
 
 Time counts from the first finished picture to the last file; start-up stands apart. Runs take turns, shortest first,
-and the best of the rounds counts for time: neighbours on a machine only slow it down.
+and the best of the rounds counts for time: neighbours on a machine only slow it down. Beside it stands the processor
+time, which they disturb less.
 Knows nothing about models.
 """
 
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
 MINUTES = (1, 10, 60)
 PHOTOS = (100, 1_000, 10_000)
-RATE = Fraction(2)
+RATE = Fraction(1)
+"""Frames a second: an hour then takes some minutes. What would grow would grow with frames."""
+
 VIDEO_HW, PHOTO_HW = (180, 320), (240, 320)
 GARMENTS = {"video": 100, "photos": 6}
 MOST_MEMORY, MOST_TIME = 1.05, 1.05
@@ -111,24 +114,27 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
         out = Path(folder) / "out"
         options = SegmentOptions(device="cpu")
         summary = segment(settings["sources"], out, options, watch, open_backend=open_backend)
-        seconds = time.perf_counter() - watch.first
+        seconds, cpu = time.perf_counter() - watch.first, time.process_time() - watch.first_cpu
         written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return {
         "pictures": summary.frames,
         "startup_s": summary.seconds - seconds,
         "ms_a_picture": 1000 * seconds / (summary.frames - 1),
+        "cpu_ms_a_picture": 1000 * cpu / (summary.frames - 1),
         "memory_bytes": peak_memory_bytes(),
         "written_bytes": written,
     }
 
 
 class _Watch(SilentReporter):
-    """When the first picture was finished."""
+    """When the first picture was finished: time, and processor time of the process."""
 
     first = 0.0
+    first_cpu = 0.0
 
     def advance(self, source: Source, detections: int) -> None:
-        self.first = self.first or time.perf_counter()
+        if not self.first:
+            self.first, self.first_cpu = time.perf_counter(), time.process_time()
 
 
 def make_video(path: Path, minutes: int) -> None:
@@ -186,6 +192,7 @@ def _row(kind: str, size: int, results: list[dict[str, Any]]) -> dict[str, Any]:
         "pictures": results[0]["pictures"],
         "ms_a_picture": round(min(times), 3),
         "ms_a_picture_rounds": [round(ms, 3) for ms in times],
+        "cpu_ms_a_picture": round(min(one["cpu_ms_a_picture"] for one in results), 3),
         "memory_mb": round(max(sizes), 1),
         "memory_mb_rounds": [round(size, 1) for size in sizes],
         "startup_s": round(min(one["startup_s"] for one in results), 3),
@@ -199,7 +206,7 @@ def ratios(rows: list[dict[str, Any]], kind: str) -> dict[str, float]:
     if len(mine) < 2:
         return {}
     first, last = mine[0], mine[-1]
-    return {key: round(last[key] / first[key], 3) for key in ("memory_mb", "ms_a_picture")}
+    return {key: round(last[key] / first[key], 3) for key in ("memory_mb", "ms_a_picture", "cpu_ms_a_picture")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -213,7 +220,8 @@ def main(arguments: list[str] | None = None) -> int:
     rows = run(options.minutes, options.photos, options.rounds)
     for row in rows:
         what = f"{row['size']} min" if row["kind"] == "video" else f"{row['size']:,} photos"
-        print(f"{what:>14}: {row['ms_a_picture']:8.2f} ms a picture, peak {row['memory_mb']:.0f} MB")
+        times = f"{row['ms_a_picture']:8.2f} ms a picture ({row['cpu_ms_a_picture']:.2f} ms of a processor)"
+        print(f"{what:>14}: {times}, peak {row['memory_mb']:.0f} MB")
     longest = {kind: ratios(rows, kind) for kind in GARMENTS}
     result = {"benchmark": "scale", "rows": rows, "largest_over_smallest": longest}
     report({**result, "machine": machine(usable_cores(), *PACKAGES)}, options.json)

@@ -81,7 +81,7 @@ def test_scale_measures_a_video_and_photos(tmp_path):
     for source, pictures, garments in ((video, 6, 100), (photos, 5, 6)):
         found = scale.measure({"sources": [str(source)], "garments": garments})
         assert found["pictures"] == pictures
-        assert found["ms_a_picture"] > 0
+        assert found["ms_a_picture"] > 0 and found["cpu_ms_a_picture"] > 0
         assert found["written_bytes"] > 30 * garments * pictures, "every garment is written"
 
 
@@ -92,6 +92,7 @@ def test_the_scale_script_tells_growth(monkeypatch, capsys):
         return {
             "pictures": int(size * 100),
             "ms_a_picture": 4.0,
+            "cpu_ms_a_picture": 5.0,
             "startup_s": 0.1,
             "memory_bytes": 120_000_000 if grown else 100_000_000,
             "written_bytes": 10,
