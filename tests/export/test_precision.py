@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -209,6 +210,27 @@ def test_steps_in_a_log_are_lines():
         advance()
     steps.note("[red]as it is[/red]")
     assert text.getvalue() == "calibrating: 64\n[red]as it is[/red]\n"
+
+
+def test_the_benchmark(drawn, tmp_path, capsys, monkeypatch):
+    from fashionseg.benchmarks import precision
+
+    monkeypatch.setattr(precision, "ROUNDS", 1)
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    labels, out = str(drawn / "annotations.json"), tmp_path / "precision.json"
+    code = precision.main(["--calibrate", labels, "--data", labels, "--json", str(out)])
+    found = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert code == (0 if found["passed"] else 1)
+    for name in ("fp16", "int8"):
+        row = found[name]
+        assert row["passed"] == (row["drop"] <= row["bar"]["drop"] and row["share"] >= row["bar"]["share"])
+        assert row["photos"] == 3 and row["wanted"] >= 3
+        assert row["bytes"] < 13e6
+    assert found["fp16"]["float_layers"] == 0 < found["int8"]["float_layers"] < 40
+    speed = found["speed"]
+    assert speed["model"]["speedup"] == pytest.approx(speed["model"]["ms"]["fp32"] / speed["model"]["ms"]["int8"], 0.05)
+    assert "Detectron2 is not installed" in speed["random R50-FPN"]["skipped"]
 
 
 @pytest.mark.detectron2
