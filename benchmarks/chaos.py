@@ -4,8 +4,8 @@
 
 200 drawn photos and two clips (the example with its sound; one of variable rate) are segmented with the embedded model
 by `fashionseg segment`, once undisturbed, then in another folder where the process is killed with SIGKILL at 20 random
-moments and the same command is given again each time. The moments lie anywhere in the life of the process, starting up
-included; three quarters of them come earlier, after a random number of further lines in the journal.
+moments and the same command is given again each time. A quarter of the moments lie anywhere in the life of the process,
+starting up and the midst of a video included; the others after a random number of further lines in the journal.
 At every kill, what lies under a final name must be whole; at the end, JSON files must have the same bytes, videos the
 same frames, and nothing may be noted twice; fails where not. A run that ends before its moment is compared too, and
 the next begins in a new folder. POSIX only.
@@ -75,9 +75,10 @@ class Chaos:
 
     def _killed(self, out: Path, most: int) -> bool:
         """Start, and kill after a while or after at most `most` further lines; whether it ended before that."""
-        lines = _lines(out) + self._rng.randint(0, most)
-        seconds, moment = self._rng.uniform(0, self.seconds / 2), self._rng.uniform(0, 0.1)
         by_time = self._rng.random() < 0.25
+        lines = _lines(out) + self._rng.randint(0, most)
+        seconds = self._rng.uniform(0, self.seconds / 2) if by_time else self._rng.uniform(1, 2) * self.seconds
+        moment = self._rng.uniform(0, 0.1)
         process = subprocess.Popen(self._command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         began = time.monotonic()
         while process.poll() is None and time.monotonic() < began + seconds and (by_time or _lines(out) <= lines):

@@ -132,12 +132,12 @@ class Gated:
         """Let it go on to its end; returns what it wrote to standard error since that was read last."""
         self.open_gate()
         errors = self.process.stderr.read()  # `communicate` would lose what `readline` has read ahead
-        self.process.wait(60)
+        self.process.wait(120)
         assert self.process.returncode == expect, errors
         return errors
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=120):
     """Until `condition()` holds; the process must live so long."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from fashionseg.segment import SilentReporter
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def png_header(width, height):

@@ -6,7 +6,7 @@ import pytest
 
 from fashionseg.benchmarks import soak
 
-pytestmark = pytest.mark.timeout(170)
+pytestmark = pytest.mark.timeout(600)
 
 SOUND = {
     "photos": 100, "bad": 5, "exit_code": 3, "finished": 95, "exactly_the_bad_ones_failed": True, "memory_mb": 100.0,

@@ -17,7 +17,7 @@ from fashionseg.cli import progress
 from fashionseg.cli.progress import JsonReporter, PlainReporter, stopping_on_signals
 from fashionseg.errors import OutputError
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def test_a_reader_that_leaves_ends_the_run_with_one_sentence_and_it_goes_on_after(run, tmp_path):
@@ -27,7 +27,7 @@ def test_a_reader_that_leaves_ends_the_run_with_one_sentence_and_it_goes_on_afte
     gated.process.stdout.close()
     gated.open_gate()
     errors = gated.process.stderr.read()
-    assert gated.process.wait(30) == 1
+    assert gated.process.wait(120) == 1
     assert errors.splitlines() == [
         "error: cannot write to standard output (Broken pipe): stopped; the same command goes on"
     ]
@@ -39,7 +39,7 @@ def test_a_log_nobody_can_write_any_more_does_not_end_the_run(tmp_path):
     gated = stub_run.Gated(tmp_path / "out", tmp_path / "in", tmp_path / "missing.png", log_seconds=0)
     gated.process.stderr.close()
     gated.open_gate()
-    assert gated.process.wait(60) == 3
+    assert gated.process.wait(120) == 3
     assert (tmp_path / "out" / "predictions.json").exists()
 
 
@@ -49,7 +49,7 @@ def test_a_full_disk_under_a_stream(stream, code, tmp_path):
     stubs.write_photos(tmp_path / "in", 3)
     with Path("/dev/full").open("w") as full:
         process = stub_run.start(tmp_path / "out", tmp_path / "in", json=True, popen={stream: full})
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == code, errors
     if stream == "stdout":
         assert "cannot write to standard output (No space left on device)" in errors
@@ -64,7 +64,7 @@ def test_progress_survives_log_rotation(tmp_path):
         stub_run.wait_for(lambda: "4 pictures" in log.read_text(), gated.process)
         log.rename(rotated)
         gated.open_gate()
-        assert gated.process.wait(60) == 0
+        assert gated.process.wait(120) == 0
     assert "10 pictures" in rotated.read_text()
     assert not log.exists()
 
@@ -79,7 +79,7 @@ def test_json_of_a_run_of_faults_has_every_event_and_a_heartbeat(tmp_path):
         lines.append(gated.process.stdout.readline())
     gated.open_gate()
     lines += gated.process.stdout
-    assert gated.process.wait(60) == 3
+    assert gated.process.wait(120) == 3
     events = [json.loads(line) for line in lines]
     assert [event["path"] for event in events if event["event"] == "failed"] == [str(paths[2])]
     assert sum(event["event"] == "finished" for event in events) == 5
@@ -141,6 +141,6 @@ main.main([])
 
 def test_leaving_while_a_thread_is_busy_flushes_and_takes_no_time():
     done = subprocess.run(
-        [sys.executable, "-c", BUSY_THREAD], capture_output=True, text=True, timeout=30, env=os.environ, check=False
+        [sys.executable, "-c", BUSY_THREAD], capture_output=True, text=True, timeout=120, env=os.environ, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "out\n", "")
