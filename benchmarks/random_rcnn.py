@@ -59,7 +59,7 @@ def random_mask_rcnn(config: CfgNode, picture: NDArray[np.uint8], detections: in
         _calm_residuals(model.backbone)
         features = model.backbone(model.preprocess_image(inputs).tensor)
         _spread_heads(model, features, inputs)
-        _weigh_background(model, inputs, detections)
+        _weigh_background(model, features, inputs, detections)
     return model
 
 
@@ -109,14 +109,17 @@ def _spread_heads(model: GeneralizedRCNN, features: dict[str, Tensor], inputs: l
     _spread(heads.mask_head.predictor, heads.mask_head.predictor(pooled), MASK_SPREAD)
 
 
-def _weigh_background(model: GeneralizedRCNN, inputs: list[dict[str, Tensor]], detections: int) -> None:
+def _weigh_background(
+    model: GeneralizedRCNN, features: dict[str, Tensor], inputs: list[dict[str, Tensor]], detections: int
+) -> None:
     """Bisect the bias of the background class until `detections` objects are found (fewer where none fits)."""
+    proposals, _ = model.proposal_generator(model.preprocess_image(inputs), features, None)
     bias = model.roi_heads.box_predictor.cls_score.bias
     start = bias[-1].clone()
     low, high = -20.0, 40.0
     for _ in range(12):
         middle = (low + high) / 2
         bias[-1] = start + middle
-        found = len(model.inference(inputs, do_postprocess=False)[0])
+        found = len(model.roi_heads._forward_box(features, proposals)[0])
         low, high = (middle, high) if found >= detections else (low, middle)
     bias[-1] = start + low
