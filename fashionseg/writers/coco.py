@@ -195,6 +195,8 @@ class _CocoWriter:
         size_hw = (0, 0)
         stem = frames_folder(output)
         for part in parts:
+            if not isinstance(part, PartDone):
+                continue  # not written by a run over these sources
             size_hw = part.size_hw
             for frame in part.frames:
                 self._frame(frame, size_hw, video_id, stem, images, predictions)

@@ -208,7 +208,9 @@ def _name(value: Any) -> str | None:
 
 def _fraction(text: Any) -> Fraction:
     numerator, _, denominator = str(text).partition("/")
-    return Fraction(int(numerator), int(denominator or 1))
+    value = Fraction(int(numerator), int(denominator or 1))
+    float(value)  # an OverflowError where these are no seconds
+    return value
 
 
 _PARSERS = {"photo": _parse_photo, "failed": _parse_failed, "part": _parse_part, "video": _parse_video}

@@ -83,6 +83,7 @@ def read(path: Path) -> None:
             json.loads((root / "predictions.json").read_text())
     finally:
         shutil.copyfile(path, journal)
-        with RunFolder(root, fingerprint, restart=True):
-            pass
+        if zlib.crc32(path.read_bytes()) % 4 == 0:  # now and then: it takes as long as all the rest
+            with RunFolder(root, fingerprint, restart=True):
+                pass
         assert outside.read_bytes() == b"precious"

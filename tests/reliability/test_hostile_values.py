@@ -169,6 +169,7 @@ def photo_record(**changes):
         photo_record(frame=[0, None, [[2, 0.5, 1, 1, 4, 4, "0P2"]]]),
         photo_record(frame=[0, None, [[-1, 0.5, 1, 1, 4, 4, "0P2"]]]),
         {"t": "part", "s": 0, "part": 0, "size": [8, 8], "folder": "x\0", "frames": []},
+        photo_record(frame=[0, "1" + "0" * 400, []]),
     ],
 )
 def test_records_that_nobody_wrote(record, tmp_path):
@@ -183,6 +184,16 @@ def test_records_that_nobody_wrote(record, tmp_path):
         write_results(folder, [source], ["a.jpg"], stubs.spec())
     with RunFolder(tmp_path / "out", {}, restart=True) as folder:
         assert not folder.resumed
+
+
+def test_a_photos_record_of_a_video_is_left_out(tmp_path):
+    from fashionseg.media.frame import Source
+
+    with RunFolder(tmp_path / "out", {}) as folder:
+        folder.journal.append(photo_record())
+    source = Source(0, tmp_path / "a.mp4", "a.mp4", "video")
+    with RunFolder(tmp_path / "out", {}) as folder:
+        assert write_results(folder, [source], ["a.mp4"], stubs.spec()).frames == 0
 
 
 @pytest.mark.parametrize("fingerprint", [7, ["conf"], None])
