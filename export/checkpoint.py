@@ -1,7 +1,7 @@
 """Opens a Detectron2 checkpoint: config, weights that fit it, and what is written beside it.
 
 Nothing in a checkpoint or config is executed unless the caller trusts it: a `.pth` is loaded weights-only, a `.pkl` by
-`unpickle.py`, YAML without tags. Needs torch and Detectron2. Knows nothing about graphs or ONNX.
+`fashionseg/unpickle.py`, YAML without tags. Needs torch and Detectron2. Knows nothing about graphs or ONNX.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from detectron2.modeling import build_model
 
 from fashionseg.errors import ExportError
 from fashionseg.export.classes import Classes, find_classes, read_metadata
-from fashionseg.export.unpickle import read_arrays
+from fashionseg.unpickle import read_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,7 @@ def read_weights(path: Path, *, trust: bool = False) -> dict[str, Any]:
     """A checkpoint as Detectron2's checkpointer takes it: "model" and what was saved beside it.
 
     Raises:
-        ExportError: damaged, no checkpoint, or one that would run code and is not trusted.
+        CheckpointError, ExportError: damaged, no checkpoint, or one that would run code and is not trusted.
     """
     if path.suffix == ".pkl":
         return _zoo_form(_unpickled(path) if trust else read_arrays(path), path)

@@ -38,6 +38,10 @@ class DataError(FashionsegError):
     """A data set or an annotation file is missing, damaged or inconsistent."""
 
 
+class CheckpointError(FashionsegError):
+    """A file of weights is missing, damaged, or would run code when it is read."""
+
+
 class ExportError(FashionsegError):
     """A checkpoint cannot be turned into a model file."""
 

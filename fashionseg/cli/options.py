@@ -114,8 +114,8 @@ def device_option(function: Callable[..., F]) -> Callable[..., F]:
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda[:i]|trt[:i]",
-        help="Where the model runs. `auto` takes a GPU where one works; any other is used or is an error. `trt` builds an "
-        "engine from an ONNX file, once, and keeps it.",
+        help="Where the model runs. `auto` takes a GPU where one works; any other is used or is an error. `trt` builds "
+        "an engine from an ONNX file, once, and keeps it.",
     )(function)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from detectron2 import model_zoo
@@ -16,18 +16,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 
 from fashionseg.errors import TrainingError
-
-_SAFE_GLOBALS = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-}
-"""All that a pickled table of arrays needs; anything else in a `.pkl` is refused."""
+from fashionseg.unpickle import read_arrays
 
 _DAMAGE = (EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError)
 """What reading a damaged pickle may raise beside its own error."""
@@ -196,26 +185,12 @@ def _default_weights() -> Path:
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     """A model-zoo `.pkl`, in the form `DetectionCheckpointer` wants: only arrays can be inside."""
-    try:
-        with path.open("rb") as stream:
-            content = _ArrayUnpickler(stream, encoding="latin1").load()
-    except (OSError, pickle.UnpicklingError, *_DAMAGE) as error:
-        raise TrainingError(f"{path} is not a checkpoint of arrays: {_reason(error)}") from error
-    content = _with_model(content, path, key="blobs" if isinstance(content, dict) and "blobs" in content else "model")
+    content = read_arrays(path)
+    content = _with_model(content, path, key="blobs" if "blobs" in content else "model")
     if "__author__" in content:
         return content
     weights = {k: v for k, v in content["model"].items() if not k.endswith("_momentum")}
     return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def __init__(self, stream: IO[bytes], *, encoding: str) -> None:
-        super().__init__(stream, encoding=encoding)
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _SAFE_GLOBALS:
-            raise pickle.UnpicklingError(f"it names {module}.{name}; if you trust where it comes from, use --trust")
-        return super().find_class(module, name)
 
 
 def _with_model(content: Any, path: Path, key: str = "model") -> dict[str, Any]:

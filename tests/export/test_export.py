@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fashionseg.cli.main import run
-from fashionseg.errors import ExportError, MissingExtraError
+from fashionseg.errors import CheckpointError, ExportError, MissingExtraError
 
 
 def test_without_detectron2_the_command_to_install_it_is_named(tmp_path, monkeypatch):
@@ -213,7 +213,7 @@ class TestOpening:
     def refused(self, path, match, config=None, **options):
         from fashionseg.export.checkpoint import open_checkpoint
 
-        with pytest.raises(ExportError, match=match) as error:
+        with pytest.raises((ExportError, CheckpointError), match=match) as error:
             open_checkpoint(path, config, **options)
         assert "\n" not in str(error.value)
 

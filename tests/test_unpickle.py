@@ -8,8 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from fashionseg.errors import ExportError
-from fashionseg.export.unpickle import read_arrays
+from fashionseg.errors import CheckpointError
+from fashionseg.unpickle import read_arrays
 
 WEIGHTS = {
     "conv1_w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -61,7 +61,7 @@ def test_calls_are_refused_and_never_run(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "evil.pkl"
     path.write_bytes(pickle.dumps({"model": call}))
-    with pytest.raises(ExportError, match=r"evil\.pkl is not a plain checkpoint of arrays \(it asks for .*--trust"):
+    with pytest.raises(CheckpointError, match=r"evil\.pkl is not a plain checkpoint of arrays \(it asks for .*--trust"):
         read_arrays(path)
     assert not (tmp_path / "ran").exists()
 
@@ -69,14 +69,14 @@ def test_calls_are_refused_and_never_run(tmp_path, monkeypatch, call):
 def test_other_codecs_are_refused(tmp_path):
     path = tmp_path / "codec.pkl"
     path.write_bytes(b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00zipt R.".replace(b" ", b""))
-    with pytest.raises(ExportError, match="codec 'zip'"):
+    with pytest.raises(CheckpointError, match="codec 'zip'"):
         read_arrays(path)
 
 
 def test_a_persistent_id_is_refused(tmp_path):
     path = tmp_path / "persistent.pkl"
     path.write_bytes(b"Psomewhere\n.")
-    with pytest.raises(ExportError, match=r"persistent\.pkl"):
+    with pytest.raises(CheckpointError, match=r"persistent\.pkl"):
         read_arrays(path)
 
 
@@ -84,11 +84,11 @@ def test_a_persistent_id_is_refused(tmp_path):
 def test_damage_is_one_clear_sentence(tmp_path, data):
     path = tmp_path / "damaged.pkl"
     path.write_bytes(data)
-    with pytest.raises(ExportError, match=r"damaged\.pkl") as error:
+    with pytest.raises(CheckpointError, match=r"damaged\.pkl") as error:
         read_arrays(path)
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ExportError, match=r"none\.pkl: No such file"):
+    with pytest.raises(CheckpointError, match=r"none\.pkl: No such file"):
         read_arrays(tmp_path / "none.pkl")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy._core import multiarray, numeric
 
-from fashionseg.errors import ExportError
+from fashionseg.errors import CheckpointError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,9 @@ _KNOWN: dict[tuple[str, str], Any] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it asks for an object kept elsewhere")
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _KNOWN[module, name]
@@ -55,19 +58,21 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """The dictionary pickled in `path`: plain containers, numbers, strings and NumPy arrays.
 
     Raises:
-        ExportError: no such file, damaged, not a dictionary, or a pickle that asks for anything else.
+        CheckpointError: no such file, damaged, not a dictionary, or a pickle that asks for anything else.
     """
     try:
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="latin1").load()
     except OSError as error:
-        raise ExportError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     except pickle.UnpicklingError as error:
-        raise ExportError(
+        raise CheckpointError(
             f"{path} is not a plain checkpoint of arrays ({error}); if you trust where it comes from, use --trust"
         ) from error
-    except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError) as error:
-        raise ExportError(f"{path} is damaged or not a checkpoint: {error or type(error).__name__}") from error
+    except KeyError as error:  # of the reader, with a byte for its text
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: its format is unknown") from error
+    except (EOFError, ValueError, TypeError, IndexError, AttributeError, MemoryError, OverflowError) as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {error or type(error).__name__}") from error
     if not isinstance(content, dict):
-        raise ExportError(f"{path} is not a checkpoint: it holds no table of weights")
+        raise CheckpointError(f"{path} is not a checkpoint: it holds no table of weights")
     return content
