@@ -20,6 +20,10 @@ BOX_DIGITS = 3
 """Decimals of scores and of box coordinates in pixels: far below what a model can tell."""
 
 
+MAX_NAME = 4000
+"""Characters of a path within the output folder; far more than `names.py` makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One garment.
@@ -201,8 +205,8 @@ def _name(value: Any) -> str | None:
     name = _text(value)
     if name is not None and "\0" in name:
         raise ValueError("a name holds a null byte")
-    if name is not None:
-        os.fsencode(name)  # a ValueError where no bytes stand for it
+    if name is not None and (len(name) > MAX_NAME or any(len(os.fsencode(part)) > 255 for part in name.split("/"))):
+        raise ValueError("a name is longer than a system takes")  # as is one without bytes that stand for it
     return name
 
 

@@ -166,6 +166,8 @@ def photo_record(**changes):
     [
         photo_record(out="a\0.jpg"),
         photo_record(out="\ud800.jpg"),
+        photo_record(out="x" * 256),
+        photo_record(out="x/" * 2001),
         photo_record(frame=[0, None, [[2, 0.5, 1, 1, 4, 4, "0P2"]]]),
         photo_record(frame=[0, None, [[-1, 0.5, 1, 1, 4, 4, "0P2"]]]),
         {"t": "part", "s": 0, "part": 0, "size": [8, 8], "folder": "x\0", "frames": []},
