@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fashionseg.backends.live_rows import live_rows_only
 from fashionseg.model import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -67,10 +68,15 @@ def floor_seconds(work: Work, machine: Machine) -> float:
     return max(work.flops / machine.flops_per_s, work.bytes / machine.bytes_per_s)
 
 
-def count_work(model: ModelFile, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> Work:
-    """Count one run of a model file over a batch (see `fashionseg.backends.Backend.run`)."""
+def count_work(
+    model: ModelFile, images: NDArray[np.uint8], image_sizes: NDArray[np.int32], *, live_rows: bool = False
+) -> Work:
+    """Count one run of a model file over a batch (see `fashionseg.backends.Backend.run`).
+
+    With `live_rows`, of the graph as a CPU runs it: masks of the rows that exist alone.
+    """
     flops = size = 0
-    for event in _profile(model, images, image_sizes):
+    for event in _profile(live_rows_only(model.data) if live_rows else model.data, images, image_sizes):
         details = event.get("args", {})
         count = _COUNTS.get(details.get("op_name", ""))
         if count is None or not event["name"].endswith("_kernel_time"):
@@ -81,7 +87,7 @@ def count_work(model: ModelFile, images: NDArray[np.uint8], image_sizes: NDArray
     return Work(flops, size)
 
 
-def _profile(model: ModelFile, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> list[dict[str, Any]]:
+def _profile(model: bytes, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> list[dict[str, Any]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -91,7 +97,7 @@ def _profile(model: ModelFile, images: NDArray[np.uint8], image_sizes: NDArray[n
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         session.run(list(OUTPUTS), dict(zip(INPUTS, (images, image_sizes), strict=True)))
         events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return events

@@ -5,11 +5,12 @@
 
 Cases: an R50-FPN with random weights on a picture of 800 x 1056 pixels, with 100 live detections of 100 rows and with
 5 of 20; and a checkpoint on a video frame. For each: Detectron2 eager, the ONNX that Detectron2's `TracingAdapter`
-gives of the model as it is (one picture, shapes that depend on data), and the static graph at batch 1 and 4. They are
-interleaved in one process, medians; threads spin, as they do where nothing else needs the cores.
+gives of the model as it is (one picture, shapes that depend on data), the static graph of the model file, and "live":
+the same as `segment` runs it on a CPU, masks of the rows that exist alone, at batch 1 and 4. They are interleaved in
+one process, medians; threads spin, as they do where nothing else needs the cores.
 
-The floor is the time that the multiplications and additions of the convolutions and matrix products of the static graph
-would take at the FP32 matrix peak measured in the same run. Needs torch and Detectron2. The last line is JSON.
+The floor is the time that the multiplications and additions of the convolutions and matrix products of each graph would
+take at the FP32 matrix peak measured in the same run. Needs torch and Detectron2. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fashionseg.backends.live_rows import live_rows_only
 from fashionseg.benchmarks.machine import machine, report
 from fashionseg.benchmarks.random_rcnn import picture_tensor, r50_fpn_config, random_mask_rcnn
 from fashionseg.preprocess import make_batch, resize, resized_size
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 R50_SIZE_HW = (800, 1056)
 BATCH = 4
+PEERS = ("plain", "eager")
 PEAK_SIDE = 1536
 
 
@@ -180,7 +183,8 @@ def measure(case: Case, threads: int, repeats: int, *, eager: bool) -> dict[str,
     images, sizes = make_batch([case.picture], 32)
     one: dict[str, NDArray[Any]] = {"images": images, "image_sizes": sizes}
     four = {name: value.repeat(BATCH, 0) for name, value in one.items()}
-    sessions = {"static": session(static, threads), "plain": session(plain, threads)}
+    live = live_rows_only(static)
+    sessions = {name: session(data, threads) for name, data in (("static", static), ("live", live), ("plain", plain))}
     chw = {sessions["plain"].get_inputs()[0].name: case.picture.transpose(2, 0, 1).astype(np.float32)}
     inputs = [picture_tensor(case.picture)]
 
@@ -191,14 +195,15 @@ def measure(case: Case, threads: int, repeats: int, *, eager: bool) -> dict[str,
     ways: dict[str, Callable[[], Any]] = {
         "plain": lambda: sessions["plain"].run(None, chw),
         "static": lambda: sessions["static"].run(None, one),
-        f"static, batch {BATCH}": lambda: sessions["static"].run(None, four),
+        "live": lambda: sessions["live"].run(None, one),
+        f"live, batch {BATCH}": lambda: sessions["live"].run(None, four),
     }
     if eager:
         ways["eager"] = run_eager
     names = [output.name for output in sessions["static"].get_outputs()]
     outputs = dict(zip(names, ways["static"](), strict=True))
     with tempfile.TemporaryDirectory() as folder:
-        work = flops(static, one, Path(folder))
+        work = {"static": flops(static, one, Path(folder)), "live": flops(live, one, Path(folder))}
     peak = peak_gemm(threads)
     times, peaks = interleaved(ways, peak, repeats)
     result = summary(times, statistics.median(peaks), work)
@@ -222,24 +227,24 @@ def interleaved(
     return times, peaks
 
 
-def summary(times: dict[str, list[float]], peak: float, work: float) -> dict[str, Any]:
-    """Medians, ratios of neighbours in time, and the floor."""
+def summary(times: dict[str, list[float]], peak: float, work: dict[str, float]) -> dict[str, Any]:
+    """Medians, ratios of neighbours in time, and the floors; `work` in operations of a run of each graph."""
     milliseconds = {name: round(1e3 * statistics.median(values), 2) for name, values in times.items()}
-    milliseconds[f"static, batch {BATCH}"] = round(milliseconds[f"static, batch {BATCH}"] / BATCH, 2)
-    ratios = {
-        name: round(statistics.median(b / a for a, b in zip(times[name], times["static"], strict=True)), 3)
-        for name in times
-        if name in ("plain", "eager")
-    }
-    floor = work / peak
+    milliseconds[f"live, batch {BATCH}"] = round(milliseconds[f"live, batch {BATCH}"] / BATCH, 2)
+    floors = {name: operations / peak for name, operations in work.items()}
     return {
         "ms_per_picture": milliseconds,
-        "static_over": ratios,
-        "gflop": round(work / 1e9, 1),
+        **{f"{way}_over": {name: _ratio(times[way], times[name]) for name in PEERS if name in times} for way in work},
+        "gflop": {name: round(operations / 1e9, 1) for name, operations in work.items()},
         "peak_gflops": round(peak / 1e9, 1),
-        "floor_ms": round(1e3 * floor, 2),
-        "static_over_floor": round(statistics.median(times["static"]) / floor, 3),
+        "floor_ms": {name: round(1e3 * floor, 2) for name, floor in floors.items()},
+        "over_floor": {name: round(statistics.median(times[name]) / floor, 3) for name, floor in floors.items()},
     }
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    """The median of the ratios of neighbours in time."""
+    return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -263,11 +268,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print(row: dict[str, Any]) -> None:
-    print(f"{row['case']}: {row['gflop']} GFLOP, peak {row['peak_gflops']} GFLOP/s, floor {row['floor_ms']} ms")
+    print(f"{row['case']}, peak {row['peak_gflops']} GFLOP/s")
     for name, value in row["ms_per_picture"].items():
-        times = f"   static takes {row['static_over'][name]:.3f} of it" if name in row["static_over"] else ""
-        print(f"  {name:18}{value:10.2f} ms a picture{times}")
-    print(f"  static is {row['static_over_floor']} times the floor", flush=True)
+        print(f"  {name:18}{value:10.2f} ms a picture")
+    for way, operations in row["gflop"].items():
+        over = ", ".join(f"{ratio:.3f} of {name}" for name, ratio in row[f"{way}_over"].items())
+        floor = f"{operations} GFLOP, floor {row['floor_ms'][way]} ms"
+        print(f"  {way}: {over}; {row['over_floor'][way]} times its floor ({floor})", flush=True)
 
 
 def _cases(options: argparse.Namespace) -> Iterator[tuple[Case, int]]:

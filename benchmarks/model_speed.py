@@ -115,10 +115,11 @@ def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -
 
     if model.engine is not None:
         return None  # an engine does not tell how much it computes
-    able = measure_machine(parse_device(device), threads or usable_cores(), model.spec.precision)
+    parsed = parse_device(device)
+    able = measure_machine(parsed, threads or usable_cores(), model.spec.precision)
     if able is None:
         return None
-    work = count_work(model, *inputs)
+    work = count_work(model, *inputs, live_rows=parsed.kind == "cpu")
     return {
         "flops": work.flops,
         "bytes": work.bytes,

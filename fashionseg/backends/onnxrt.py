@@ -56,6 +56,8 @@ class OnnxRuntimeBackend:
     def on_cpu(cls, model: ModelFile, threads: int | None = None, *, several_runs: bool = False) -> OnnxRuntimeBackend:
         """Load onto the CPU with `threads` threads (default: the cores this process may use).
 
+        Masks are computed for the rows that exist alone: see `live_rows.py`.
+
         Args:
             model: the model file.
             threads: that compute, all runs together.
@@ -65,6 +67,8 @@ class OnnxRuntimeBackend:
             ModelError: ONNX Runtime cannot load the file.
         """
         import onnxruntime
+
+        from fashionseg.backends.live_rows import live_rows_only
 
         count = threads or usable_cores()
         options = _session_options(onnxruntime)
@@ -77,7 +81,8 @@ class OnnxRuntimeBackend:
         # loading the embedded model takes, 940 of 1,520 for an R50-FPN. The arena hands freed memory out again anyway:
         # peak memory and time of a run stay what they were.
         options.enable_mem_reuse = False
-        session = _create_session(onnxruntime, model, options, ["CPUExecutionProvider"])
+        data = live_rows_only(model.data)
+        session = _create_session(onnxruntime, model, data, options, ["CPUExecutionProvider"])
         plural = "s" if count > 1 else ""
         description = f"ONNX Runtime {onnxruntime.__version__}, CPU, {count} thread{plural}"
         return cls(model, session, "cpu", description, streams)
@@ -99,7 +104,7 @@ class OnnxRuntimeBackend:
         # model takes 5.4 instead of 5.2 ms for 8 pictures (benchmarks/results/gpu.json).
         cuda = {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"}
         providers: list[Any] = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
-        session = _create_session(onnxruntime, model, options, providers)
+        session = _create_session(onnxruntime, model, model.data, options, providers)
         if session.get_providers()[:1] != ["CUDAExecutionProvider"]:  # in the order of their priority
             raise DeviceError(
                 f"device cuda:{index} was asked for, but ONNX Runtime cannot use it (CUDA or cuDNN is missing or too "
@@ -189,9 +194,10 @@ def _session_options(onnxruntime: Any) -> Any:
     return options
 
 
-def _create_session(onnxruntime: Any, model: ModelFile, options: Any, providers: list[Any]) -> Any:
+def _create_session(onnxruntime: Any, model: ModelFile, data: bytes, options: Any, providers: list[Any]) -> Any:
+    """A session over `data`, the model's bytes or what was made of them."""
     try:
-        return onnxruntime.InferenceSession(model.data, options, providers=providers)
+        return onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"ONNX Runtime cannot load {model.path}: {text}") from error
