@@ -16,7 +16,11 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine(threads: int, *packages: str) -> dict[str, Any]:
-    """Processor, memory, GPUs, threads used, system, Python, and versions of the packages that are installed."""
+    """Processor, memory, GPUs, threads used, load, system, Python, and versions of the packages that are installed.
+
+    The load average is that of the last 1, 5 and 15 minutes, the measurement's own included: more than its threads says
+    that others worked on the machine.
+    """
     names = _processors()
     versions = {}
     for package in packages:
@@ -30,6 +34,7 @@ def machine(threads: int, *packages: str) -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "gpus": gpu_query("name,driver_version,memory.total"),
         "threads": threads,
+        "load_average": [round(load, 1) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "versions": versions,

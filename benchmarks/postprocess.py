@@ -19,19 +19,17 @@ It knows nothing about models, files or video.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import sys
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from fashionseg.benchmarks.machine import machine, report
 from fashionseg.detections import Detections
 from fashionseg.drawing import Annotator
 from fashionseg.masks import paste_masks
@@ -54,6 +52,7 @@ BOXES = (  # three people side by side, one garment above and one below
     (1421.8, 540.7, 1688.3, 788.6, 3),
 )
 REQUIRED_IOU = 0.995
+PACKAGES = ("numpy", "opencv-python-headless", "pillow", "torch", "detectron2", "pycocotools", "supervision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,27 +242,6 @@ def _pycocotools_agrees(counts: list[str]) -> bool | None:
     return counts == [pycocotools.mask.encode(np.asfortranarray(mask))["counts"].decode() for mask in masks]
 
 
-def machine() -> dict[str, Any]:
-    """Processor and versions."""
-    model = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
-    packages = ("numpy", "opencv-python-headless", "pillow", "torch", "detectron2", "pycocotools", "supervision")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"cpu": model, "threads": 1, "python": platform.python_version(), "versions": versions}
-
-
-def _lines(path: str) -> list[str]:
-    file = Path(path)
-    return file.read_text().splitlines() if file.exists() else []
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a table and one JSON line; 1 where masks or encodings are not those of the references."""
     parser = argparse.ArgumentParser(description="Paste, encode and draw one 1080p frame with six garments.")
@@ -271,21 +249,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the result to this file")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    report = {"benchmark": "postprocess", **measure(options.repeats), "machine": machine()}
-    ways = report["ways"]
+    result = {"benchmark": "postprocess", **measure(options.repeats), "machine": machine(1, *PACKAGES)}
+    ways = result["ways"]
     print(f"{'':12}{'paste':>9}{'RLE':>9}{'draw':>9}{'total':>9} ms   times ours   mean IoU with ours")
     for name, row in ways.items():
         row["times_ours"] = round(row["total_ms"] / ways["fashionseg"]["total_ms"], 1)
         numbers = "".join(f"{row[key]:9.2f}" for key in ("paste_ms", "rle_ms", "draw_ms", "total_ms"))
         print(f"{name:12}{numbers}      {row['times_ours']:8.1f}   {row['mean_iou_with_ours']:.5f}")
-    for name, reason in report["skipped"].items():
+    for name, reason in result["skipped"].items():
         print(f"{name}: left out, {reason}")
-    print(json.dumps(report))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    report(result, options.json)
     same = ways.get("detectron2", {"mean_iou_with_ours": 1.0})["mean_iou_with_ours"] >= REQUIRED_IOU
-    return 0 if same and report["rle_equal"] is not False else 1
+    return 0 if same and result["rle_equal"] is not False else 1
 
 
 if __name__ == "__main__":
