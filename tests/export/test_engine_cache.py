@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import pytest
 import stubs
 
@@ -132,28 +132,25 @@ def test_threads_that_come_at_once_build_once(builder, monkeypatch):
     assert "another process is building this engine: waiting for it" in notes
 
 
-def hold(path, held, release):
-    with filelock.FileLock(path):
-        held.set()
-        release.wait(60)
+HOLD = """
+import sys, filelock
+with filelock.FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_another_process_is_waited_for_until_a_stop(builder):
     path = engine_cache.cached_engine(model(), OPTIONS).path
-    context = multiprocessing.get_context("spawn")
-    held, release = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(f"{path}.lock", held, release))
-    other.start()
-    try:
-        assert held.wait(60)
+    command = [sys.executable, "-c", HOLD, f"{path}.lock"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline().strip() == b"held"
         stop = threading.Event()
         with pytest.raises(KeyboardInterrupt):
             engine_cache.cached_engine(model(), OPTIONS, lambda message: stop.set(), stop)
         assert engine_cache.clear_engines() == engine_cache.Cleared(0, 0, 1), "one in use stays"
         assert path.exists()
-    finally:
-        release.set()
-        other.join(60)
+        other.communicate(timeout=60)
     assert engine_cache.clear_engines().engines == 1 and not path.exists()
 
 
