@@ -14,6 +14,7 @@ from fashionseg.cli.options import (
     defaults_option,
     device_option,
     json_option,
+    named_classes,
     quiet_option,
     threads_option,
 )
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from fashionseg.evaluation.gate import Requirement
     from fashionseg.evaluation.result import Evaluation
     from fashionseg.evaluation.run import Reporter
-    from fashionseg.export.classes import Classes
 
 
 class RequirementType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no arguments yet
@@ -42,17 +42,6 @@ class RequirementType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 h
             return parse_requirement(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-def _classes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> Classes | None:
-    from fashionseg.export.classes import parse_classes
-
-    if not value:
-        return None
-    try:
-        return parse_classes(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
 
 
 @click.command(short_help="Measure a model or predictions against a COCO data set.")
@@ -87,7 +76,7 @@ def _classes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] 
 @click.option(
     "--classes",
     type=NamesType(),
-    callback=_classes,
+    callback=named_classes,
     metavar="NAME,...",
     help="Names of a checkpoint's classes. Default: what its files say.",
 )

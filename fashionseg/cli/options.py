@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fashionseg.export.classes import Classes
+
     _ParamType = click.ParamType[Any]
 else:
     _ParamType = click.ParamType  # older clicks have no type parameter
@@ -188,3 +190,15 @@ def _default_of(parameter: click.Parameter, entry: Any) -> Any:
         raise ValueError(f"takes {'text, a number or a list of them' if listed else 'text or a number'}")
     texts = [str(word) for word in words]
     return texts if words is entry else texts[0]
+
+
+def named_classes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> Classes | None:
+    """Callback of `--classes NAME[:ID],...`: names and category ids."""
+    from fashionseg.export.classes import parse_classes
+
+    if not value:
+        return None
+    try:
+        return parse_classes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error

@@ -8,7 +8,7 @@ import click
 
 from fashionseg.cli.export.result import Result
 from fashionseg.cli.export.sections import option, section
-from fashionseg.cli.options import NamesType
+from fashionseg.cli.options import NamesType, named_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,20 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from fashionseg.export.classes import Classes
     from fashionseg.export.parity import Proof
     from fashionseg.export.steps import Steps
-
-
-def _classes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...] | None) -> Classes | None:
-    from fashionseg.export.classes import parse_classes
-
-    if not value:
-        return None
-    try:
-        return parse_classes(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
 
 
 def _metrics(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, float]:
@@ -55,7 +43,7 @@ checkpoint_options = section(
     option(
         "--classes",
         type=NamesType(),
-        callback=_classes,
+        callback=named_classes,
         metavar="NAME[:ID],...",
         help="Names and category ids of the classes. Default: what the checkpoint says, or COCO's for 80 classes and "
         "DeepFashion2's for 5 and 13.",
