@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -39,6 +40,7 @@ class Progress(HookBase):
         self._title, self._photos, self._judge, self._checkpointer = title, photos_per_step, judge, checkpointer
         self._console = Console(stderr=True)
         self._live: Live | None = None
+        self._validation: TaskID | None = None
         self._shown_at = 0.0
 
     def before_train(self) -> None:
@@ -51,6 +53,8 @@ class Progress(HookBase):
             console=self._console,
         )
         self._task = self._bar.add_task(self._title, total=self.trainer.max_iter, completed=self.trainer.start_iter)
+        for judge in self._judge:
+            judge.watch = self._measuring
         if self._console.is_terminal:
             self._live = Live(self._bar, console=self._console, refresh_per_second=2)
             self._live.start()
@@ -77,6 +81,16 @@ class Progress(HookBase):
         panel.add_row(self._bar)
         panel.add_row(table)
         self._live.update(panel)
+
+    def _measuring(self, done: int, total: int) -> None:
+        """Show how far a measurement on the validation set is: the second bar, there only while it runs."""
+        if self._validation is None:
+            self._validation = self._bar.add_task("validation")
+        if done == 1:
+            self._bar.reset(self._validation)
+        self._bar.update(self._validation, completed=done, total=total, visible=done < total)
+        if self._live is None and done == 1:
+            self._console.print(f"{self._title}: measuring on the validation set", highlight=False)
 
     def after_train(self) -> None:
         """Take the panel down."""

@@ -61,16 +61,18 @@ class Validate(HookBase):
         best: highest value of the metric so far, in points; None before the first measurement.
         best_step: number of steps after which it was reached.
         best_figures: all figures measured then.
+        watch: told during a measurement how much of it is done, and of how much; for whoever shows it.
     """
 
     def __init__(
         self,
-        measure: Callable[[], dict[str, float]],
+        measure: Callable[[Callable[[int, int], None] | None], dict[str, float]],
         save_best: Callable[[], None],
         metric: str,
         period: int,
         patience: int,
     ) -> None:
+        self.watch: Callable[[int, int], None] | None = None
         self._measure, self._save_best = measure, save_best
         self._metric, self._period, self._patience = metric, period, patience
         self.best: float | None = None
@@ -87,7 +89,7 @@ class Validate(HookBase):
         done = self.trainer.iter + 1
         if done != self.trainer.max_iter and (not self._period or done % self._period):
             return
-        figures = self._measure()
+        figures = self._measure(self.watch)
         self.trainer.storage.put_scalars(smoothing_hint=False, **figures)
         value = figures.get(self._metric, math.nan)
         if math.isfinite(value) and (self.best is None or value > self.best):

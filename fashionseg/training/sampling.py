@@ -79,6 +79,10 @@ class CheckedBatches:
     def __init__(self, loader: Iterable[list[Any]]) -> None:
         self._loader = loader
 
+    def __len__(self) -> int:
+        """Batches, where the loader has an end; TypeError where it goes on for ever."""
+        return len(self._loader)  # type: ignore[arg-type]
+
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         return map(_checked, self._loader)  # no generator: the loader starts when it is asked for its iterator
 

@@ -25,6 +25,8 @@ from fashionseg.training.mapping import mapped_or_error
 from fashionseg.training.sampling import CheckedBatches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -57,23 +59,30 @@ class Validator:
         """The validation set; images and classes are numbered from 0, as in `predict`."""
         return self._truth
 
-    def predict(self, detector: torch.nn.Module) -> list[dict[str, Any]]:
-        """COCO results of a detector on every photo, on every rank those of all ranks."""
+    def predict(
+        self, detector: torch.nn.Module, watch: Callable[[int, int], None] | None = None
+    ) -> list[dict[str, Any]]:
+        """COCO results of a detector on every photo, on every rank those of all ranks.
+
+        `watch` is told after each batch how many of this rank's batches are done, and of how many.
+        """
         was_training = detector.training
         detector.eval()
         results: list[dict[str, Any]] = []
         try:
             with torch.no_grad():
-                for batch in self._loader:
+                for done, batch in enumerate(self._loader, 1):
                     for sample, output in zip(batch, detector(batch), strict=True):
                         results += instances_to_coco_json(output["instances"].to("cpu"), sample["image_id"])
+                    if watch:
+                        watch(done, len(self._loader))
         finally:
             detector.train(was_training)
         return [result for part in comm.all_gather(results) for result in part]
 
-    def measure(self, detector: torch.nn.Module) -> dict[str, float]:
-        """Figures by name: "segm/AP", "bbox/AP50", "segm/AP50-trousers" and so on."""
-        results = self.predict(detector)
+    def measure(self, detector: torch.nn.Module, watch: Callable[[int, int], None] | None = None) -> dict[str, float]:
+        """Figures by name: "segm/AP", "bbox/AP50", "segm/AP50-trousers" and so on; `watch` as in `predict`."""
+        results = self.predict(detector, watch)
         figures: dict[str, float] = {}
         for task in ("bbox", "segm"):
             figures |= _figures(self._truth, results, task, self.data.class_names)

@@ -33,6 +33,7 @@ from fashionseg.training.stage import Stage, StageRun, execute, prepare
 from fashionseg.training.validation import Validator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fashionseg.training.dataset import TrainingSet
@@ -178,11 +179,11 @@ def _validation(
 ) -> Validate:
     validator, rule = Validator(cfg, val), options.recipe.validation
 
-    def measure() -> dict[str, float]:
+    def measure(watch: Callable[[int, int], None] | None) -> dict[str, float]:
         if run.average is None:
-            return validator.measure(detector)
+            return validator.measure(detector, watch)
         with run.average.applied():
-            return validator.measure(detector)
+            return validator.measure(detector, watch)
 
     def save_best() -> None:
         if comm.is_main_process():

@@ -151,3 +151,7 @@ def test_validation_figures_of_perfect_and_of_no_predictions(tiny_set):
     assert figures["segm/AP"] == pytest.approx(100)
     assert figures["segm/AP50-trousers"] == pytest.approx(100)
     assert validator.measure(Oracle(knows=False))["segm/AP"] == 0
+    progress = []
+    validator.measure(oracle, lambda done, total: progress.append((done, total)))
+    photos = len(data.records)
+    assert progress == [(done, photos) for done in range(1, photos + 1)]

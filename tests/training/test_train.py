@@ -306,6 +306,7 @@ def test_the_command_prints_what_to_do_next(tiny_set, tmp_path):
         arguments += ["--set", assignment]
     done = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    assert "detector: measuring on the validation set" in done.stderr
     commands = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith("  fashionseg")]
     assert commands[0][:2] == ["fashionseg", "evaluate"]
     assert commands[0][3:] == ["--data", str(tiny_set[0])]
