@@ -7,6 +7,8 @@ spot, with the threads the model gets. Knows nothing about latencies.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import statistics
@@ -19,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.backends.live_rows import live_rows_only
 from fashionseg.model import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fashionseg.backends.registry import Device
-    from fashionseg.model import ModelFile
 
 MATRIX_SIDES = {"cpu": (512, 768, 1024), "cuda": (4096, 8192)}
 """Of square matrices whose product is timed, the best counts: small ones stay in a processor's caches, large ones keep
 all cores of a GPU busy."""
+
+PROBE_SIDES = (512, 768)
+PROBE_RUNS = 3
+"""Of each side in one measurement by `matrix_probe`: 4 GFLOP, some 30 ms on two cores."""
 
 COPY_BYTES = {"cpu": 2**27, "cuda": 2**30}
 REPEATS = 5
@@ -68,26 +72,28 @@ def floor_seconds(work: Work, machine: Machine) -> float:
     return max(work.flops / machine.flops_per_s, work.bytes / machine.bytes_per_s)
 
 
-def count_work(
-    model: ModelFile, images: NDArray[np.uint8], image_sizes: NDArray[np.int32], *, live_rows: bool = False
-) -> Work:
-    """Count one run of a model file over a batch (see `fashionseg.backends.Backend.run`).
+def count_work(graph: bytes, images: NDArray[np.uint8], image_sizes: NDArray[np.int32], *, half: bool = False) -> Work:
+    """Count one run of a graph over a batch.
 
-    With `live_rows`, of the graph as a CPU runs it: masks of the rows that exist alone.
+    Args:
+        graph: an ONNX file with the inputs and outputs of a model file; on a CPU what `live_rows_only` makes of it.
+        images: see `fashionseg.backends.Backend.run`.
+        image_sizes: likewise.
+        half: the device computes the matrix operators in float16. The CPU that counts casts to float32 and back.
     """
     flops = size = 0
-    for event in _profile(live_rows_only(model.data) if live_rows else model.data, images, image_sizes):
+    for event in _profile(graph, images, image_sizes):
         details = event.get("args", {})
         count = _COUNTS.get(details.get("op_name", ""))
         if count is None or not event["name"].endswith("_kernel_time"):
             continue
         inputs, outputs = details["input_type_shape"], details["output_type_shape"]
         flops += count([_shape(one) for one in inputs], _shape(outputs[0]))
-        size += sum(_bytes(one) for one in [*inputs, *outputs])
+        size += sum(_bytes(one, half=half) for one in [*inputs, *outputs])
     return Work(flops, size)
 
 
-def _profile(model: bytes, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> list[dict[str, Any]]:
+def _profile(graph: bytes, images: NDArray[np.uint8], image_sizes: NDArray[np.int32]) -> list[dict[str, Any]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -97,7 +103,7 @@ def _profile(model: bytes, images: NDArray[np.uint8], image_sizes: NDArray[np.in
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         session.run(list(OUTPUTS), dict(zip(INPUTS, (images, image_sizes), strict=True)))
         events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return events
@@ -108,8 +114,9 @@ def _shape(tensor: dict[str, list[int]]) -> list[int]:
     return next(iter(tensor.values()), [])
 
 
-def _bytes(tensor: dict[str, list[int]]) -> int:
-    return sum(_SIZES.get(name, 4) * math.prod(shape) for name, shape in tensor.items())
+def _bytes(tensor: dict[str, list[int]], *, half: bool) -> int:
+    sizes = {**_SIZES, "float": 2} if half else _SIZES
+    return sum(sizes.get(name, 4) * math.prod(shape) for name, shape in tensor.items())
 
 
 def _conv(inputs: list[list[int]], output: list[int]) -> int:
@@ -138,54 +145,94 @@ _COUNTS: dict[str, Callable[[list[list[int]], list[int]], int]] = {
 
 
 def measure_machine(device: Device, threads: int, precision: str) -> Machine | None:
-    """Measure what a device can do; None where it is not known how (TensorRT without CUDA in ONNX Runtime, INT8).
+    """Measure what a device can do; None where it is not known how: INT8, or a GPU that ONNX Runtime cannot use.
 
     Args:
         device: "cpu", "cuda" or "trt"; the last two are the same GPU.
         threads: of the CPU.
         precision: of the computation; a CPU computes "fp16" in 32 bits.
     """
-    import onnxruntime
-
-    kind = "cpu" if device.kind == "cpu" else "cuda"
-    if precision == "int8" or (kind == "cuda" and "CUDAExecutionProvider" not in onnxruntime.get_available_providers()):
+    kind = {"cpu": "cpu", "cuda": "cuda", "trt": "cuda"}.get(device.kind)
+    if kind is None or precision == "int8":
         return None
-    precision = "fp32" if kind == "cpu" else precision
-    return Machine(_matrix_peak(kind, device.index, threads, precision), _bandwidth(kind, device.index, threads))
+    number = np.float16 if kind == "cuda" and precision == "fp16" else np.float32
+    flops_per_s = _matrix_peak(kind, device.index, threads, number)
+    bytes_per_s = _bandwidth(kind, device.index, threads)
+    return None if flops_per_s is None or bytes_per_s is None else Machine(flops_per_s, bytes_per_s)
 
 
-def _matrix_peak(kind: str, index: int, threads: int, precision: str) -> float:
-    number = np.float32 if precision == "fp32" else np.float16
+def matrix_probe(threads: int) -> Callable[[], float]:
+    """A function that measures the float32 matrix peak of the CPU as it is now, in FLOP/s, within tens of milliseconds.
+
+    For ratios of neighbours in time: the speed of a machine that others use, too, changes from second to second.
+    """
+    products = {side: _product("cpu", 0, threads, side, np.float32) for side in PROBE_SIDES}
+    runs = [(2 * side**3, run) for side, run in products.items() if run is not None]
+    for _, run in runs:
+        run()
+
+    def measure() -> float:
+        return max(flops / _timed(run) for flops, run in runs for _ in range(PROBE_RUNS))
+
+    return measure
+
+
+def _matrix_peak(kind: str, index: int, threads: int, number: type[np.floating[Any]]) -> float | None:
     speeds = []
     for side in MATRIX_SIDES[kind]:
-        matrix = np.full((side, side), 0.5, number)
-        speeds.append(2 * side**3 / _seconds_of("MatMul", matrix, kind, index, threads, weights=matrix))
+        product = _product(kind, index, threads, side, number)
+        if product is None:
+            return None
+        speeds.append(2 * side**3 / _best(product))
     return max(speeds)
 
 
-def _bandwidth(kind: str, index: int, threads: int) -> float:
+def _product(
+    kind: str, index: int, threads: int, side: int, number: type[np.floating[Any]]
+) -> Callable[[], None] | None:
+    """A function that multiplies two square matrices."""
+    matrix = np.full((side, side), 0.5, number)
+    return _operator("MatMul", matrix, kind, index, threads, weights=matrix)
+
+
+def _bandwidth(kind: str, index: int, threads: int) -> float | None:
     size = COPY_BYTES[kind]
     if kind == "cuda":
-        array = np.zeros(size // 4, np.float32)
-        return 2 * size / _seconds_of("Neg", array, kind, index, threads)
+        copy = _operator("Neg", np.zeros(size // 4, np.float32), kind, index, threads)
+        return None if copy is None else 2 * size / _best(copy)
     sources = np.array_split(np.ones(size, np.uint8), threads)
     targets = np.array_split(np.zeros(size, np.uint8), threads)
     with ThreadPoolExecutor(threads) as pool:
         return 2 * size / _best(lambda: list(pool.map(np.copyto, targets, sources)))
 
 
-def _seconds_of(
+def _operator(
     operator: str, array: NDArray[Any], kind: str, index: int, threads: int, weights: NDArray[Any] | None = None
-) -> float:
-    """The best time of one ONNX operator over an array that lies on the device already, and constant weights."""
+) -> Callable[[], None] | None:
+    """A function that runs one ONNX operator over an array that lies on the device already, and constant weights.
+
+    None where ONNX Runtime cannot use the device: that its package has the provider says nothing about the machine.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index})] if kind == "cuda" else []
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # what is timed next wants the cores
     graph = _one_operator(operator, array, weights)
-    session = onnxruntime.InferenceSession(graph, options, providers=[*providers, "CPUExecutionProvider"])
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if kind == "cuda":
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            return None
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints advice of its own
+            onnxruntime.preload_dlls()
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+    except RuntimeError:
+        return None
+    if kind == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        return None
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(array, kind, index))
     binding.bind_output("y", kind, index)
@@ -194,7 +241,7 @@ def _seconds_of(
         session.run_with_iobinding(binding)
         binding.synchronize_outputs()
 
-    return _best(run)
+    return run
 
 
 def _one_operator(operator: str, array: NDArray[Any], weights: NDArray[Any] | None) -> bytes:
@@ -213,12 +260,10 @@ def _one_operator(operator: str, array: NDArray[Any], weights: NDArray[Any] | No
 def _best(run: Callable[[], object]) -> float:
     """Seconds of one call: the best of a few medians, because others on the machine only ever slow it down."""
     run()
-    medians = []
-    for _ in range(TRIES):
-        seconds = []
-        for _ in range(REPEATS):
-            began = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - began)
-        medians.append(statistics.median(seconds))
-    return min(medians)
+    return min(statistics.median(_timed(run) for _ in range(REPEATS)) for _ in range(TRIES))
+
+
+def _timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

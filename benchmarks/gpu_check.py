@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +58,22 @@ class Subject:
         file: the model file.
         pictures: uint8 [h, w, 3], BGR, resized by the rule of the file.
         size_hw: of the pictures that are timed.
+        works: of a run by precision and batch, as far as they are counted.
     """
 
     name: str
     file: ModelFile
     pictures: list[NDArray[np.uint8]]
     size_hw: tuple[int, int]
+    works: dict[tuple[str, int], Work] = field(default_factory=dict)
+
+    def work(self, batch: int) -> Work:
+        """What the GPU has to do in a run of `batch` pictures, in the precision of the file."""
+        precision = self.file.spec.precision
+        if (precision, batch) not in self.works:
+            counted = count_work(self.file.data, *timed_batch(self, batch), half=precision == "fp16")
+            self.works[precision, batch] = counted
+        return self.works[precision, batch]
 
 
 class Parts:
@@ -179,7 +189,7 @@ def median_ms(run: Callable[[], object], warm_up: int = 3) -> float:
     return 1000 * statistics.median(taken)
 
 
-def speed(one: Subject, backend: OnnxRuntimeBackend, able: dict[str, Any], work: Work) -> list[Any]:
+def speed(one: Subject, backend: OnnxRuntimeBackend, able: dict[str, Any]) -> list[Any]:
     """Per batch: with copies (as `segment` runs it), without (everything lies on the GPU), memory, and the floor."""
     rows = []
     for batch in BATCHES:
@@ -190,7 +200,7 @@ def speed(one: Subject, backend: OnnxRuntimeBackend, able: dict[str, Any], work:
         row["pictures_per_s"] = 1000 * batch / copied
         row["gpu_memory_mib"] = used_memory()
         if able.get("machine"):
-            floor = 1000 * floor_seconds(Work(work.flops * batch, work.bytes * batch), able["machine"])
+            floor = 1000 * floor_seconds(one.work(batch), able["machine"])
             row |= {"floor_ms": floor, "times_floor": resident / floor}
         rows.append({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
     return rows
@@ -206,7 +216,7 @@ def cuda_session(file: ModelFile, options: dict[str, Any] | None = None, profile
     if profile is not None:
         chosen.enable_profiling, chosen.profile_file_prefix = True, str(profile)
     providers = [("CUDAExecutionProvider", {"device_id": 0, **(options or {})}), "CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(file.data, chosen, providers=providers)
+    session = onnxruntime.InferenceSession(file.data, chosen, providers=providers, enable_fallback=0)
     if session.get_providers()[0] != "CUDAExecutionProvider":
         raise RuntimeError("ONNX Runtime does not use the GPU")
     return session
@@ -295,7 +305,6 @@ def check_model(parts: Parts, one: Subject, peaks: dict[str, Any], folder: Path,
         files["fp16"] = lowered(one.file)
     for precision, file in files.items():
         chosen = replace(one, file=file)
-        work = count_work(one.file, *timed_batch(one, 1))
         name = f"{one.name} {precision}"
         tolerance = Tolerance() if precision == "fp32" else LOOSE
         with OnnxRuntimeBackend.on_cuda(file) as backend:
@@ -310,7 +319,7 @@ def check_model(parts: Parts, one: Subject, peaks: dict[str, Any], folder: Path,
                 )
             parts.run(
                 f"{name}: speed",
-                lambda b=backend, c=chosen, w=work, p=precision: speed(c, b, peaks.get(p, {}), w),  # type: ignore[misc]
+                lambda b=backend, c=chosen, p=precision: speed(c, b, peaks.get(p, {})),  # type: ignore[misc]
             )
 
 
@@ -347,7 +356,6 @@ def tensorrt_parts(parts: Parts, one: Subject, peaks: dict[str, Any], folder: Pa
     except FashionsegError as error:
         parts.results[f"{one.name}: TensorRT"] = {"skipped": str(error)}
         return
-    work = count_work(one.file, *timed_batch(one, 1))
     for precision in ("fp32", "fp16"):
         source = one.file if precision == "fp32" else lowered(one.file)
         engine = parts.run(
@@ -359,8 +367,8 @@ def tensorrt_parts(parts: Parts, one: Subject, peaks: dict[str, Any], folder: Pa
         with open_backend(read_model(Path(engine["file"])), "trt") as backend:
             name = f"{one.name}: TensorRT {precision}"
             parts.run(f"{name}, parity", lambda b=backend: parity(one, one.file, b, LOOSE))  # type: ignore[misc]
-            able = peaks.get(precision, {})
-            parts.run(f"{name}, speed", lambda b=backend, able=able: batch_speeds(one, b, able, work))  # type: ignore[misc]
+            able, chosen = peaks.get(precision, {}), replace(one, file=source)
+            parts.run(f"{name}, speed", lambda b=backend, c=chosen, able=able: batch_speeds(c, b, able))  # type: ignore[misc]
 
 
 def built(file: ModelFile, size_hw: tuple[int, int], path: Path) -> dict[str, Any]:
@@ -373,7 +381,7 @@ def built(file: ModelFile, size_hw: tuple[int, int], path: Path) -> dict[str, An
     return {"file": str(path), "bytes": path.stat().st_size, "seconds": round(time.perf_counter() - began, 1)}
 
 
-def batch_speeds(one: Subject, backend: Backend, able: dict[str, Any], work: Work) -> list[dict[str, Any]]:
+def batch_speeds(one: Subject, backend: Backend, able: dict[str, Any]) -> list[dict[str, Any]]:
     """Per batch, as `segment` runs it: milliseconds, pictures a second, and how far from the floor."""
     rows = []
     for batch in BATCHES:
@@ -381,7 +389,7 @@ def batch_speeds(one: Subject, backend: Backend, able: dict[str, Any], work: Wor
         ms = median_ms(lambda images=images, sizes=sizes: backend.run(images, sizes))  # type: ignore[misc]
         row = {"batch": batch, "ms": round(ms, 3), "pictures_per_s": round(1000 * batch / ms, 1)}
         if able.get("machine"):
-            floor = 1000 * floor_seconds(Work(work.flops * batch, work.bytes * batch), able["machine"])
+            floor = 1000 * floor_seconds(one.work(batch), able["machine"])
             row |= {"floor_ms": round(floor, 3), "times_floor": round(ms / floor, 2)}
         rows.append({**row, "gpu_memory_mib": used_memory()})
     return rows

@@ -10,17 +10,16 @@ file, and "live": the same as `segment` runs it on a CPU, masks of the rows that
 interleaved in one process, medians; threads spin, as they do where nothing else needs the cores.
 
 The floor is the time that the multiplications and additions of the convolutions and matrix products of each graph would
-take at the FP32 matrix peak measured in the same run. Needs torch and Detectron2. The last line is JSON.
+take at the FP32 matrix peak measured directly before and after each run. Needs torch and Detectron2. The last line is
+JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends.live_rows import live_rows_only
+from fashionseg.benchmarks.floor import count_work, matrix_probe
 from fashionseg.benchmarks.machine import machine, report
 from fashionseg.benchmarks.random_rcnn import picture_tensor, r50_fpn_config, random_mask_rcnn
 from fashionseg.preprocess import make_batch, resize, resized_size
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 R50_SIZE_HW = (800, 1056)
 BATCH = 4
 PEERS = ("plain", "eager")
-PEAK_SIDE = 1536
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +86,13 @@ def checkpoint_case(path: Path, frame: NDArray[np.uint8]) -> Case:
     return Case(name, opened.model, picture, int(opened.config.TEST.DETECTIONS_PER_IMAGE))
 
 
-def session(model: bytes, threads: int, *, optimised: bool = True, profile: str = "") -> Any:
+def session(model: bytes, threads: int) -> Any:
     """An ONNX Runtime session on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    if profile:
-        options.enable_profiling, options.profile_file_prefix = True, profile
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -129,52 +124,6 @@ def plain_graph(case: Case) -> bytes:
     return buffer.getvalue()
 
 
-def flops(model: bytes, feeds: dict[str, NDArray[Any]], folder: Path) -> float:
-    """Operations (2 a multiply-add) of all convolutions and matrix products, with the shapes of a real run."""
-    import json
-
-    traced = session(model, 1, optimised=False, profile=str(folder / "flops"))
-    traced.run(None, feeds)
-    events = json.loads(Path(traced.end_profiling()).read_text())
-    nodes = (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"))
-    return sum(_node_flops(node["args"]) for node in nodes)
-
-
-def _node_flops(details: dict[str, Any]) -> float:
-    kind = details["op_name"]
-    if kind not in ("Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul"):
-        return 0.0
-    inputs: list[list[int]] = [next(iter(shape.values())) for shape in details["input_type_shape"]]
-    output: list[int] = next(iter(details["output_type_shape"][0].values()))
-    if "Conv" in kind:
-        # Each output of a convolution sums over weight[1:]; each input of a transposed one spreads over it.
-        places = inputs[0] if kind == "ConvTranspose" else output
-        return 2.0 * math.prod(places) * math.prod(inputs[1][1:])
-    return 2.0 * math.prod(output) * inputs[0][-1]
-
-
-def peak_gemm(threads: int) -> Callable[[], float]:
-    """A function that measures the FP32 matrix peak once, in operations a second, by ONNX Runtime's own kernel."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    side = PEAK_SIDE
-    rng = np.random.default_rng(0)
-    weight = numpy_helper.from_array(rng.standard_normal((side, side), np.float32), "w")
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [side, side]) for name in "xy"]
-    body = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "peak", value[:1], value[1:], [weight])
-    proto = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    product = session(proto.SerializeToString(), threads)
-    x = rng.standard_normal((side, side), np.float32)
-
-    def measure() -> float:
-        started = time.perf_counter()
-        for _ in range(4):
-            product.run(None, {"x": x})
-        return 4 * 2.0 * side**3 / (time.perf_counter() - started)
-
-    return measure
-
-
 def measure(case: Case, threads: int, repeats: int, *, eager: bool) -> dict[str, Any]:
     """Time all ways of a case, interleaved."""
     import torch
@@ -202,43 +151,54 @@ def measure(case: Case, threads: int, repeats: int, *, eager: bool) -> dict[str,
         ways["eager"] = run_eager
     names = [output.name for output in sessions["static"].get_outputs()]
     outputs = dict(zip(names, ways["static"](), strict=True))
-    with tempfile.TemporaryDirectory() as folder:
-        work = {"static": flops(static, one, Path(folder)), "live": flops(live, one, Path(folder))}
-    peak = peak_gemm(threads)
-    times, peaks = interleaved(ways, peak, repeats)
-    result = summary(times, statistics.median(peaks), work)
+    work = {name: count_work(graph, images, sizes).flops for name, graph in (("static", static), ("live", live))}
+    result = summary(*interleaved(ways, matrix_probe(threads), frozenset(work), repeats), work)
     return {"case": case.name, "live": int(outputs["num_detections"][0]), "rows": case.rows, **result}
 
 
 def interleaved(
-    ways: dict[str, Callable[[], Any]], peak: Callable[[], float], repeats: int
-) -> tuple[dict[str, list[float]], list[float]]:
-    """Seconds of each way in turn, forth and back, `repeats` times after a warm-up, and the peak measured between."""
+    ways: dict[str, Callable[[], Any]], peak: Callable[[], float], probed: frozenset[str], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of each way in turn, forth and back, `repeats` times after a warm-up.
+
+    Also the matrix peak at each run of those `probed`, in FLOP/s: the better of one measured directly before it and
+    one directly after it.
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
-    peaks = []
+    peaks: dict[str, list[float]] = {name: [] for name in probed}
     for turn in range(repeats + 1):
         for name, way in list(ways.items())[:: -1 if turn % 2 else 1]:
+            around = [peak()] if name in probed else []
             started = time.perf_counter()
             way()
+            seconds = time.perf_counter() - started
+            if name in probed:
+                around.append(peak())
             if turn:
-                times[name].append(time.perf_counter() - started)
-        if turn:
-            peaks.append(peak())
+                times[name].append(seconds)
+                if around:
+                    peaks[name].append(max(around))
     return times, peaks
 
 
-def summary(times: dict[str, list[float]], peak: float, work: dict[str, float]) -> dict[str, Any]:
-    """Medians, ratios of neighbours in time, and the floors; `work` in operations of a run of each graph."""
+def summary(times: dict[str, list[float]], peaks: dict[str, list[float]], work: dict[str, int]) -> dict[str, Any]:
+    """Medians, ratios of neighbours in time, and the floors.
+
+    Args:
+        times: seconds of the runs of each way.
+        peaks: FLOP/s of the machine at each run of the ways that have a floor.
+        work: FLOP of a run of these.
+    """
     milliseconds = {name: round(1e3 * statistics.median(values), 2) for name, values in times.items()}
     milliseconds[f"live, batch {BATCH}"] = round(milliseconds[f"live, batch {BATCH}"] / BATCH, 2)
-    floors = {name: operations / peak for name, operations in work.items()}
+    floors = {way: [operations / peak for peak in peaks[way]] for way, operations in work.items()}
     return {
         "ms_per_picture": milliseconds,
         **{f"{way}_over": {name: _ratio(times[way], times[name]) for name in PEERS if name in times} for way in work},
-        "gflop": {name: round(operations / 1e9, 1) for name, operations in work.items()},
-        "peak_gflops": round(peak / 1e9, 1),
-        "floor_ms": {name: round(1e3 * floor, 2) for name, floor in floors.items()},
-        "over_floor": {name: round(statistics.median(times[name]) / floor, 3) for name, floor in floors.items()},
+        "gflop": {way: round(operations / 1e9, 1) for way, operations in work.items()},
+        "peak_gflops": round(statistics.median(peak for values in peaks.values() for peak in values) / 1e9, 1),
+        "floor_ms": {way: round(1e3 * statistics.median(values), 2) for way, values in floors.items()},
+        "over_floor": {way: _ratio(times[way], values) for way, values in floors.items()},
     }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fashionseg.backends.live_rows import live_rows_only
 from fashionseg.backends.registry import open_backend, parse_device
 from fashionseg.benchmarks.floor import count_work, floor_seconds, measure_machine
 from fashionseg.benchmarks.machine import gpu_query, peak_memory_bytes
@@ -119,7 +120,9 @@ def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -
     able = measure_machine(parsed, threads or usable_cores(), model.spec.precision)
     if able is None:
         return None
-    work = count_work(model, *inputs, live_rows=parsed.kind == "cpu")
+    on_cpu = parsed.kind == "cpu"
+    graph = live_rows_only(model.data) if on_cpu else model.data
+    work = count_work(graph, *inputs, half=model.spec.precision == "fp16" and not on_cpu)
     return {
         "flops": work.flops,
         "bytes": work.bytes,

@@ -20,7 +20,7 @@ from fashionseg.cli import main as main_module
 from fashionseg.cli.bench import bench as command
 from fashionseg.errors import DataError, FashionsegError, MediaError, MissingExtraError, ModelError, QualityError
 from fashionseg.media.video_reader import VideoReader
-from fashionseg.model import INPUTS, OUTPUTS, ModelFile, read_model
+from fashionseg.model import INPUTS, OUTPUTS, read_model
 from fashionseg.plotting import new_axes, new_figure
 
 # the floor
@@ -39,7 +39,7 @@ def graph_with(nodes, weights):
     constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph([*first, *nodes, *last], "test", [images, sizes], outputs, constants)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return ModelFile(None, proto.SerializeToString(), None, "")
+    return proto.SerializeToString()
 
 
 def ones(*shape):
@@ -83,9 +83,11 @@ def ones(*shape):
     ids=["conv", "transposed", "gemm", "matmul", "none"],
 )
 def test_work_is_what_one_counts_by_hand(nodes, weights, flops, numbers):
-    model = graph_with(nodes, weights)
-    work = floor.count_work(model, np.zeros((2, 6, 8, 3), np.uint8), np.zeros((2, 2), np.int32))
+    batch = np.zeros((2, 6, 8, 3), np.uint8), np.zeros((2, 2), np.int32)
+    work = floor.count_work(graph_with(nodes, weights), *batch)
     assert (work.flops, work.bytes) == (flops, 4 * numbers)
+    half = floor.count_work(graph_with(nodes, weights), *batch, half=True)
+    assert (half.flops, half.bytes) == (flops, 2 * numbers)
 
 
 def test_the_work_of_the_embedded_model_grows_with_batch_and_size():
@@ -93,7 +95,7 @@ def test_the_work_of_the_embedded_model_grows_with_batch_and_size():
 
     def work(n, height, width):
         return floor.count_work(
-            model, np.zeros((n, height, width, 3), np.uint8), np.array([[height, width]] * n, np.int32)
+            model.data, np.zeros((n, height, width, 3), np.uint8), np.array([[height, width]] * n, np.int32)
         )
 
     small, twice, large = work(1, 64, 64), work(2, 64, 64), work(1, 128, 128)
@@ -108,6 +110,31 @@ def test_the_machine_does_something(monkeypatch):
     assert able.flops_per_s > 1e8
     assert able.bytes_per_s > 1e7
     assert floor.measure_machine(Device("cpu"), 1, "int8") is None
+
+
+def test_what_is_not_known_has_no_floor(monkeypatch):
+    """A GPU that ONNX Runtime cannot use, and a kind of device that nobody knows how to measure."""
+    import onnxruntime
+
+    class Elsewhere:
+        def __init__(self, graph, options, providers, enable_fallback):
+            assert enable_fallback == 0
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+    class Refused(Elsewhere):
+        def __init__(self, *arguments, **more):
+            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
+
+    monkeypatch.setattr(floor, "MATRIX_SIDES", {"cuda": (16,)})
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    for session in (Elsewhere, Refused):
+        monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+        for kind in ("cuda", "trt"):
+            assert floor.measure_machine(Device(kind, 0), 1, "fp32") is None
+    assert floor.measure_machine(Device("openvino"), 1, "fp32") is None
 
 
 def test_the_floor_is_what_takes_longer():

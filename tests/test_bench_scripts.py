@@ -1,13 +1,15 @@
 """The scripts of `benchmarks/` that measure the pipeline: that they measure what they say, on small media."""
 
+import itertools
 import json
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
 from fashionseg.backends.registry import open_backend
-from fashionseg.benchmarks import pipeline, scale, startup
+from fashionseg.benchmarks import floor, model_cpu, pipeline, scale, startup
 from fashionseg.benchmarks.clip import write_panning_clip
 from fashionseg.benchmarks.pipeline_speed import stage_clocks
 from fashionseg.benchmarks.stages import STAGES, StageCost, bound_fps, clip_end, stages_alone
@@ -61,6 +63,44 @@ def test_the_pipeline_script(clip, tmp_path, capsys, monkeypatch):
     assert all(fps > 0 for fps in found["fps"].values())
     assert found["ours_over"]["bound"] == pytest.approx(found["fps"]["ours"] / found["fps"]["bound"], rel=0.02)
     assert found["skipped"] == {"detectron2": "no --checkpoint given"}
+
+
+def test_the_script_compares_on_the_cpu_alone(clip, monkeypatch):
+    asked = []
+
+    def segment(inputs, output, options):
+        asked.append((options.device, options.encoder))
+        return Namespace(frames=6, seconds=2.0)
+
+    monkeypatch.setattr(pipeline, "segment", segment)
+    assert pipeline.ours(pipeline.Clip(clip, 6), read_model()) == 3.0
+    assert asked == [("cpu", "x264")]
+
+
+def test_the_floor_is_of_the_moment_of_each_run(monkeypatch):
+    """A machine whose speed changes tenfold from round to round: every run takes twice its floor all the same."""
+    now, speeds = [0.0], [0.0]
+
+    def way():
+        now[0] += 2 * 1000 / speeds[0]
+
+    def other():
+        speeds[0] = next(changing)
+
+    changing = itertools.cycle([100.0, 1000.0, 300.0])
+    monkeypatch.setattr(model_cpu.time, "perf_counter", lambda: now[0])
+    ways = {"eager": other, "static": way, "plain": way, f"live, batch {model_cpu.BATCH}": way, "live": way}
+    other()
+    times, peaks = model_cpu.interleaved(ways, lambda: speeds[0], frozenset({"static", "live"}), 6)
+    assert {name: len(values) for name, values in times.items()} == dict.fromkeys(ways, 6)
+    found = model_cpu.summary({**times, "eager": times["plain"]}, peaks, {"static": 1000, "live": 500})
+    assert found["over_floor"] == {"static": 2.0, "live": 4.0}
+    assert found["static_over"] == {"plain": 1.0, "eager": 1.0}
+
+
+def test_the_probe_measures_a_peak():
+    measure = floor.matrix_probe(1)
+    assert measure() > 1e8
 
 
 def test_the_stub_finds_garments_of_a_mask_each():
