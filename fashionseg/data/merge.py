@@ -5,6 +5,7 @@ Knows records and, for linking, files.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from fashionseg.data.coco import Category, CocoData, Image, Instance
 from fashionseg.data.photos import safe_path
 from fashionseg.errors import DataError, OutputError
+from fashionseg.files import output_errors, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +68,11 @@ def merge(sets: Sequence[CocoData], prefixes: Sequence[str] = ()) -> CocoData:
 def link_photos(data: CocoData, source: Path, folder: Path, prefix: str) -> int:
     """Hard-link (or, across file systems, copy) the photos of a set into `folder`/`prefix`; returns how many.
 
+    A photo that lies there already, as the same file or with the same bytes, stays as it is.
+
     Raises:
         DataError: a photo is missing, or its name leads out of the folder.
-        OutputError: a file cannot be made.
+        OutputError: a file cannot be made, or another file has its name.
     """
     for image in data.images:
         path = safe_path(source, image.file_name)
@@ -76,23 +80,28 @@ def link_photos(data: CocoData, source: Path, folder: Path, prefix: str) -> int:
         if path is None or target is None:
             raise DataError(f"{data.where()} names a photo outside its folder: {image.file_name}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            _link(path, target)
+            original = path.resolve(strict=True)
         except FileNotFoundError:
             raise DataError(f"{data.where()}: the photo {path} is missing") from None
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _place(original, target)
     return len(data.images)
 
 
-def _link(path: Path, target: Path) -> None:
+def _place(original: Path, target: Path) -> None:
+    if target.exists():
+        if not target.samefile(original) and not filecmp.cmp(target, original, shallow=False):
+            raise OutputError(
+                f"{target} exists and is another photo than {original}: "
+                "write into another folder with -o, or tell them apart with --prefix"
+            )
+        return
     try:
-        os.link(path, target)
-    except FileNotFoundError:
-        raise
+        os.link(original, target)
     except OSError:
-        shutil.copyfile(path, target)
+        with replacing(target) as beside:
+            shutil.copyfile(original, beside)
 
 
 def _categories(sets: Sequence[CocoData]) -> tuple[Category, ...]:
