@@ -14,7 +14,7 @@ from fashionseg.data.coco import CocoData, Image, Instance, Problem, scan_coco
 from fashionseg.data.parallel import ordered_map
 from fashionseg.data.photos import hash_file, read_size_hw, safe_path
 from fashionseg.data.segmentation import instance_mask
-from fashionseg.data.split import AUTOMATIC_KEYS, group_of
+from fashionseg.data.split import AUTOMATIC_KEYS, groups_of
 from fashionseg.errors import DataError
 from fashionseg.wording import plural
 
@@ -233,13 +233,11 @@ def _shared_groups(sets: Sequence[CocoData], key: str, *, asked: bool) -> Iterat
     found = False
     for number, data in enumerate(sets):
         for image in data.images:
-            value = group_of(data, image, key)
-            if value is None:
-                continue
-            found = True
-            first = home.setdefault(value, number)
-            if first != number:
-                text = f"{key} {value} is in {sets[first].where()} too"
-                yield Problem("leak: same group", f"{data.where()}: {image.file_name}", text)
+            for value in sorted(groups_of(data, image, key), key=str):
+                found = True
+                first = home.setdefault(value, number)
+                if first != number:
+                    text = f"{key} {value} is in {sets[first].where()} too"
+                    yield Problem("leak: same group", f"{data.where()}: {image.file_name}", text)
     if asked and not found:
         raise DataError(f"no photo of {sets[0].where()} has the key {key!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from fashionseg.data.coco import CocoData, Image
 
@@ -69,19 +70,17 @@ def split(data: CocoData, parts: Mapping[str, float], key: str | None = None, se
     return Split({name: data.subset(ids) for name, ids in members.items()}, chosen, len(groups), ungrouped)
 
 
-def group_of(data: CocoData, image: Image, key: str) -> Hashable | None:
-    """The group of a photo: the key's value in the image, else in its first annotation that has it."""
-    value = image.extra.get(key)
-    if value is None:
-        found = (i.extra[key] for i in data.instances_of[image.id] if i.extra.get(key) is not None)
-        value = next(found, None)
-    return None if value is None else value if isinstance(value, int | str) else repr(value)
+def groups_of(data: CocoData, image: Image, key: str) -> set[Hashable]:
+    """The groups a photo belongs to: every value of the key in the image and in its annotations."""
+    holders = (image, *data.instances_of[image.id])
+    values = (holder.extra.get(key) for holder in holders)
+    return {value if isinstance(value, int | str) else repr(value) for value in values if value is not None}
 
 
 def _key(data: CocoData, key: str | None) -> str | None:
     candidates = AUTOMATIC_KEYS if key is None else (key,)
     for name in candidates:
-        if any(group_of(data, image, name) is not None for image in data.images):
+        if any(groups_of(data, image, name) for image in data.images):
             return name
     if key is None:
         return None
@@ -92,15 +91,33 @@ def _key(data: CocoData, key: str | None) -> str | None:
 
 
 def _groups(data: CocoData, key: str | None) -> tuple[list[list[Image]], int]:
-    """Groups of photos, in an order that depends on their file names alone, and how many photos have no key."""
-    by_value: dict[Hashable, list[Image]] = defaultdict(list)
-    ungrouped = 0
-    for image in data.images:
-        value = group_of(data, image, key) if key else None
-        ungrouped += value is None
-        by_value[("photo", image.file_name, image.id) if value is None else (type(value).__name__, value)].append(image)
-    groups = sorted(by_value.values(), key=lambda images: min(image.file_name for image in images))
-    return groups, ungrouped if key else 0
+    """Groups of photos, in an order that depends on their file names alone, and how many photos have no key.
+
+    Photos that share a value are one group, and so are photos that others link by their values.
+    """
+    values = [groups_of(data, image, key) if key else set() for image in data.images]
+    root = _roots(values)
+    together: dict[Hashable, list[Image]] = defaultdict(list)
+    for image, own in zip(data.images, values, strict=True):
+        together[("value", root(next(iter(own)))) if own else ("photo", image.id)].append(image)
+    groups = sorted(together.values(), key=lambda images: min(image.file_name for image in images))
+    return groups, sum(not own for own in values) if key else 0
+
+
+def _roots(sets: Iterable[set[Hashable]]) -> Callable[[Hashable], Hashable]:
+    """Join the values of each set; gives the function from a value to the one that stands for all joined with it."""
+    parent: dict[Hashable, Hashable] = {}
+
+    def root(value: Hashable) -> Hashable:
+        while parent.setdefault(value, value) != value:
+            parent[value] = parent[parent[value]]
+            value = parent[value]
+        return value
+
+    for values in sets:
+        for one, other in pairwise(values):
+            parent[root(other)] = root(one)
+    return root
 
 
 def _deal(groups: list[list[Image]], data: CocoData, parts: Mapping[str, float], seed: int) -> list[tuple[int, str]]:

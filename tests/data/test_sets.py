@@ -9,13 +9,13 @@ import pytest
 from PIL import Image as Picture
 
 from fashionseg.data.check import check
-from fashionseg.data.coco import Category, CocoData, Image, Instance, read_coco
+from fashionseg.data.coco import Category, CocoData, Image, Instance, read_coco, write_coco
 from fashionseg.data.merge import link_photos, merge
 from fashionseg.data.preview import SheetOptions, contact_sheet, write_sheet
 from fashionseg.data.select import Choice, rename, select
 from fashionseg.data.split import DEFAULT_PARTS, split
 from fashionseg.data.stats import instance_rows, stats
-from fashionseg.errors import DataError
+from fashionseg.errors import DataError, OutputError
 
 from .coco_files import document, square, write, write_photos
 
@@ -79,6 +79,28 @@ def test_split_by_a_key_of_annotations_and_without_any():
         split(data, DEFAULT_PARTS, "shop")
 
 
+def test_a_photo_belongs_to_every_group_of_its_annotations(tmp_path):
+    """Photos 1 and 2 share model b, 2 and 3 model c: one group, whichever annotation comes first."""
+    models = {1: "ab", 2: "bc", 3: "c", 4: "d", 5: "e"}
+    images = tuple(Image(i, f"{i}.jpg", 10, 10) for i in models)
+    owners = [(i, model) for i, of in models.items() for model in of]
+    for order in (owners, owners[::-1]):
+        instances = tuple(
+            Instance(n, i, 1, (0, 0, 5, 5), [square(1, 1, 4)], 16, extra={"model": m})
+            for n, (i, m) in enumerate(order, 1)
+        )
+        data = CocoData(images, instances, (Category(1, "shirt"),))
+        assert split(data, {"a": 1, "b": 1}, "model").groups == 3
+        for seed in range(4):
+            parts = split(data, {"a": 1, "b": 1}, "model", seed=seed).parts
+            assert any({1, 2, 3} <= {image.id for image in part.images} for part in parts.values())
+        files = [tmp_path / "one.json", tmp_path / "two.json"]
+        for file, ids in zip(files, ((1, 4), (2, 3, 5)), strict=True):
+            write_coco(data.subset(ids), file)
+        _, problems = check(files, [None, None], key="model")
+        assert [p.text for p in problems if p.is_error] == [f"model b is in {files[0]} too"]
+
+
 def test_split_of_too_few_groups():
     with pytest.raises(DataError, match="1 groups, too few for 3 parts"):
         split(random_set(1), DEFAULT_PARTS)
@@ -126,6 +148,42 @@ def test_linked_photos_lie_where_the_names_say(tmp_path):
     content["images"][0]["file_name"] = "../1.jpg"
     with pytest.raises(DataError, match="outside its folder"):
         link_photos(loaded(tmp_path, "b.json", content), photos, tmp_path / "mix", "")
+
+
+def test_photos_that_lie_there_already_stay(tmp_path):
+    """Where the merged set lies beside one of its parts, that part's photos are both source and target."""
+    content = document()
+    data = loaded(tmp_path, "a.json", content)
+    photos = write_photos(tmp_path / "images", content)
+    before = {path.name: (path.stat().st_ino, path.read_bytes()) for path in photos.iterdir()}
+    for source in (photos, tmp_path / "link"):
+        if source != photos:
+            source.symlink_to(photos)
+        assert link_photos(data, source, photos, "") == 2
+        assert {path.name: (path.stat().st_ino, path.read_bytes()) for path in photos.iterdir()} == before
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for name, (_, pixels) in before.items():
+        (copies / name).write_bytes(pixels)
+    assert link_photos(data, copies, photos, "") == 2
+    (copies / "2.jpg").write_bytes(b"another")
+    with pytest.raises(OutputError, match=r"images/2\.jpg exists and is another photo than .*--prefix"):
+        link_photos(data, copies, photos, "")
+    assert {path.name: (path.stat().st_ino, path.read_bytes()) for path in photos.iterdir()} == before
+
+
+def test_photos_are_copied_where_they_cannot_be_linked(tmp_path, monkeypatch):
+    content = document()
+    data = loaded(tmp_path, "a.json", content)
+    photos = write_photos(tmp_path / "photos", content)
+
+    def link(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("fashionseg.data.merge.os.link", link)
+    assert link_photos(data, photos, tmp_path / "images", "") == 2
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["1.jpg", "2.jpg"]
+    assert (tmp_path / "images/1.jpg").read_bytes() == (photos / "1.jpg").read_bytes()
 
 
 # select
@@ -357,8 +415,6 @@ def test_sheets_with_broken_photos_captions_and_nothing(tmp_path):
 
 
 def test_json_of_real_annotations_survives(real_data, tmp_path):
-    from fashionseg.data.coco import write_coco
-
     source = real_data / "ccp" / "val.json"
     write_coco(read_coco(source), tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text()) == json.loads(source.read_text())

@@ -46,7 +46,9 @@ class PartsType(click.ParamType[dict[str, float]]):
     "--parts", type=PartsType(), default="train=80,val=10,test=10", show_default=True, help="Names and weights."
 )
 @click.option(
-    "--group", metavar="KEY", help="Photos with one value of this key stay together. Default: pair_id, if there is one."
+    "--group",
+    metavar="KEY",
+    help="Photos that share a value of this key stay together. Default: pair_id, if any.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same split.")
 @quiet_option
