@@ -28,6 +28,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fashionseg.benchmarks.child import environment, python_module
 from fashionseg.benchmarks.machine import machine, report
 from fashionseg.errors import FashionsegError, MediaError
 from fashionseg.media.video_reader import VideoReader
@@ -79,7 +80,9 @@ class Chaos:
         lines = _lines(out) + self._rng.randint(0, most)
         seconds = self._rng.uniform(0, self.seconds / 2) if by_time else self._rng.uniform(1, 2) * self.seconds
         moment = self._rng.uniform(0, 0.1)
-        process = subprocess.Popen(self._command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            self._command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()
+        )
         began = time.monotonic()
         while process.poll() is None and time.monotonic() < began + seconds and (by_time or _lines(out) <= lines):
             time.sleep(POLL_SECONDS)
@@ -97,7 +100,7 @@ class Chaos:
         return False
 
     def _finish(self, out: Path) -> None:
-        done = subprocess.run(self._command(out), capture_output=True, text=True, check=False)
+        done = subprocess.run(self._command(out), capture_output=True, text=True, check=False, env=environment())
         if done.returncode:
             raise FashionsegError(f"a run ended with {done.returncode}: {done.stderr.strip()[-500:]}")
 
@@ -196,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
         make_sources(work / "in", options.photos)
 
         def command(out: Path) -> list[str]:
-            return [sys.executable, "-m", "fashionseg", "segment", str(work / "in"), "-o", str(out), "-q"]
+            return python_module("fashionseg", "segment", str(work / "in"), "-o", str(out), "-q")
 
         chaos = Chaos(command, work, options.seed)
         chaos.run(options.kills)

@@ -7,12 +7,15 @@ there; settings and result are JSON. Knows nothing about what is measured.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import fashionseg
 from fashionseg import errors
 from fashionseg.errors import FashionsegError
 
@@ -27,8 +30,8 @@ def measure_in_child(module: str, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         FashionsegError: what it raised there, or it ended without a result.
     """
-    command = [sys.executable, "-m", "fashionseg.benchmarks.child", module]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command, pipe = python_module("fashionseg.benchmarks.child", module), subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment()) as process:
         sent = json.dumps({**settings, "spawned": time.monotonic()}).encode()
         try:
             output, complaints = process.communicate(sent)
@@ -36,6 +39,20 @@ def measure_in_child(module: str, settings: dict[str, Any]) -> dict[str, Any]:
             process.kill()
             raise
     return _result(module, process.returncode, output.decode(), complaints.decode(errors="replace"))
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """The command that runs a module of this package in `environment()`.
+
+    -P: modules that happen to lie in the current folder, such as an `av.py`, are not run instead of ours.
+    """
+    return [sys.executable, "-P", "-m", name, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, in which a new Python finds the very package that runs here, installed or not."""
+    folders = [str(Path(fashionseg.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 def _result(module: str, code: int, output: str, complaints: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`fashionseg bench`: floors by hand, children, rows out of rounds, files, comparison, gate, the command."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,18 @@ def test_a_child_hands_back_errors_of_ours():
     settings = {"model": "no/such.onnx", "device": "cpu", "threads": 1, "batch": 1, "source": "x", "seconds": 1}
     with pytest.raises(ModelError, match=r"model file not found: no/such\.onnx"):
         child.measure_in_child("model_speed", settings)
+
+
+def test_a_child_runs_nothing_of_the_current_folder(tmp_path, monkeypatch):
+    """Nor does it need the package to be installed: it finds the one that runs here."""
+    (tmp_path / "fashionseg").mkdir()
+    for name in ("fashionseg/__init__.py", "json.py", "av.py"):
+        (tmp_path / name).write_text("raise SystemExit('code of the current folder was run')")
+    monkeypatch.chdir(tmp_path)
+    command = child.python_module("fashionseg", "--version")
+    done = subprocess.run([command[0], "-S", *command[1:]], env=child.environment(), capture_output=True, text=True)
+    assert "code of the current folder" not in done.stderr
+    assert not done.returncode or "No module named 'click'" in done.stderr, "without site-packages ours is there, too"
 
 
 @pytest.mark.parametrize(
