@@ -103,7 +103,7 @@ def _profile(graph: bytes, images: NDArray[np.uint8], image_sizes: NDArray[np.in
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         session.run(list(OUTPUTS), dict(zip(INPUTS, (images, image_sizes), strict=True)))
         events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return events

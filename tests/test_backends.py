@@ -205,7 +205,7 @@ def test_a_session_that_does_not_run_where_it_was_asked_to_is_an_error(monkeypat
     from fashionseg.backends import onnxrt
 
     class Session:
-        def __init__(self, data, options, providers):
+        def __init__(self, data, options, providers, enable_fallback):
             pass
 
         def get_providers(self):
@@ -215,3 +215,30 @@ def test_a_session_that_does_not_run_where_it_was_asked_to_is_an_error(monkeypat
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     with pytest.raises(DeviceError, match="cuda:1 was asked for, but ONNX Runtime cannot use it"):
         onnxrt.OnnxRuntimeBackend.on_cuda(stubs.model_file(), 1)
+
+
+def test_a_gpu_that_fails_says_why_and_prints_nothing(monkeypatch, capsys):
+    """ONNX Runtime's own class, of which only the making of the session fails, as with a driver that is too old."""
+    import onnxruntime
+
+    from fashionseg.backends import onnxrt
+
+    create = onnxruntime.InferenceSession._create_inference_session
+
+    def fail_on_cuda(self, providers, *more):
+        if any(provider[0] == "CUDAExecutionProvider" for provider in providers):
+            raise RuntimeError("CUDA failure 35: driver version is insufficient\nand so on")
+        return create(self, providers, *more)
+
+    monkeypatch.setattr(onnxrt, "_preload_cuda", lambda library: None)
+    monkeypatch.setattr(registry, "gpu_present", lambda: True)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail_on_cuda)
+    with pytest.raises(
+        DeviceError, match=r"cuda:1 was asked for, but .*CUDA failure 35: driver version is insufficient;"
+    ):
+        registry.open_backend(read_model(), "cuda:1")
+    notes = []
+    with registry.open_backend(read_model(), "auto", threads=1, note=notes.append) as opened:
+        assert opened.device == "cpu"
+    assert "CUDA failure 35" in notes[0]
+    assert not capsys.readouterr().out

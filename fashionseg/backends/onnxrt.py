@@ -92,8 +92,8 @@ class OnnxRuntimeBackend:
         """Load onto GPU number `index`.
 
         Raises:
-            DeviceError: CUDA, cuDNN or the GPU is missing. Never a session that runs on the CPU instead.
-            ModelError: ONNX Runtime cannot load the file.
+            DeviceError: CUDA, cuDNN or the GPU is missing, or it cannot load the file. Never a session that runs on the
+                CPU instead.
         """
         import onnxruntime
 
@@ -104,7 +104,12 @@ class OnnxRuntimeBackend:
         # model takes 5.4 instead of 5.2 ms for 8 pictures (benchmarks/results/gpu.json).
         cuda = {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"}
         providers: list[Any] = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
-        session = _create_session(onnxruntime, model, model.data, options, providers)
+        try:
+            session = _create_session(onnxruntime, model, model.data, options, providers)
+        except ModelError as error:
+            raise DeviceError(
+                f"device cuda:{index} was asked for, but there {error}; see `fashionseg doctor`, or use --device cpu"
+            ) from error
         if session.get_providers()[:1] != ["CUDAExecutionProvider"]:  # in the order of their priority
             raise DeviceError(
                 f"device cuda:{index} was asked for, but ONNX Runtime cannot use it (CUDA or cuDNN is missing or too "
@@ -195,9 +200,12 @@ def _session_options(onnxruntime: Any) -> Any:
 
 
 def _create_session(onnxruntime: Any, model: ModelFile, data: bytes, options: Any, providers: list[Any]) -> Any:
-    """A session over `data`, the model's bytes or what was made of them."""
+    """A session over `data`, the model's bytes or what was made of them.
+
+    ONNX Runtime's own fallback to the CPU prints on standard output and hides the reason: it is turned off.
+    """
     try:
-        return onnxruntime.InferenceSession(data, options, providers=providers)
+        return onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
     except Exception as error:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"ONNX Runtime cannot load {model.path}: {text}") from error
