@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cuda_stub
 import numpy as np
@@ -178,7 +179,11 @@ class Machine(trt_machine.Machine):
     """The real one, but for the engine and its contexts."""
 
     def __init__(self, cuda, model, needs, recordable):
-        self._cuda, self._model, self._log = cuda, model, None
+        self._cuda, self._model = cuda, model
+        problems = []
+        self._log = SimpleNamespace(
+            problems=problems, reason=lambda: " ".join(problems) or "no reason", out_of_memory=lambda: False
+        )
         self._lock, self._programs = threading.Lock(), {}
         self._stream = cuda.stream()
         self._workspace = trt_machine.Workspace(cuda, self._stream)
@@ -190,7 +195,7 @@ class Machine(trt_machine.Machine):
         runtime = self._cuda._runtime
         context = cuda_stub.Context(runtime, tensors, batch, answer, self._needs * batch, self._recordable)
         self.contexts[number, batch] = context
-        return trt_machine.Program(context, self._cuda, self._stream)
+        return trt_machine.Program(context, self._cuda, self._stream, self._log.problems)
 
 
 def opened(runtime=None, profiles=(PROFILE,), needs=1000, recordable=True, monkeypatch=None):
@@ -240,6 +245,31 @@ def test_runs_of_all_batches_and_sizes(monkeypatch, recordable):
                 assert context.calls == context.runs
         assert bool(runtime.graphs) == recordable
     assert not runtime.blocks and not runtime.streams and not runtime.events and not runtime.graphs
+
+
+def test_a_run_that_was_refused_does_not_end_the_next(monkeypatch):
+    images, sizes = batch(1)
+    with opened(monkeypatch=monkeypatch) as backend:
+        for _ in range(3):  # both buffers once, and the graph of the first
+            backend.run(images, sizes)
+        (context,) = backend._machine.contexts.values()
+        taken = context.execute_async_v3
+        context.execute_async_v3 = lambda stream: False
+        with pytest.raises(FashionsegError, match="failed to run"):
+            backend.run(images, sizes)
+        context.execute_async_v3 = taken
+        for _ in range(4):
+            check(backend.run(images, sizes), images, sizes)
+
+
+def test_what_cannot_be_recorded_leaves_no_reason_behind(monkeypatch):
+    images, sizes = batch(1)
+    with opened(recordable=False, monkeypatch=monkeypatch) as backend:
+        backend.run(images, sizes), backend.run(images, sizes)
+        problems = backend._machine._log.problems
+        problems.append("the stream is being captured")
+        check(backend.run(images, sizes), images, sizes)
+        assert not problems
 
 
 def test_only_valid_rows_are_copied(monkeypatch):

@@ -55,12 +55,12 @@ class Machine:
             program = self._program(number, batch)
             self._cuda.wait_on_device(self._stream, slot.uploaded)
             try:
-                program.enqueue(slot.number, buffers)
+                taken = program.enqueue(slot.number, buffers)
             except FashionsegError:
                 raise
             except RuntimeError as error:
                 self._fail(f"{self._model.path} failed to run ({error})")
-            if program.refused:
+            if not taken:
                 self._fail(f"{self._model.path} failed to run")
             self._cuda.record(slot.computed, self._stream)
 
@@ -92,7 +92,7 @@ class Machine:
             shape = tuple(context.get_tensor_shape(name))
             if shape != tensors[name].shape(batch):
                 raise ModelError(f"{self._model.path} gives {name} of {shape}, not of {tensors[name].shape(batch)}")
-        return Program(context, self._cuda, self._stream)
+        return Program(context, self._cuda, self._stream, self._log.problems)
 
     def _fail(self, what: str) -> NoReturn:
         reason, no_memory = self._log.reason(), self._log.out_of_memory()
@@ -139,16 +139,17 @@ class Program:
     One context a shape, as TensorRT advises for graphs: a context's shapes never change under a recorded graph.
     """
 
-    def __init__(self, context: Any, cuda: Cuda, stream: Any) -> None:
+    def __init__(self, context: Any, cuda: Cuda, stream: Any, problems: list[str]) -> None:
+        """`problems`: what TensorRT's log keeps of its errors."""
         self._context = context
         self._cuda = cuda
         self._stream = stream
+        self._problems = problems
         self._memory: Memory | None = None
         self._graphs: dict[int, Any] = {}
         self._warm: set[int] = set()
         self._recordable = True
         self.needs = int(context.update_device_memory_size_for_shapes())
-        self.refused = False
 
     def prepare(self, workspace: Workspace) -> None:
         """Take the workspace as it is now; graphs that were recorded with another block are void."""
@@ -158,18 +159,18 @@ class Program:
             self._context.set_device_memory(memory.address, memory.nbytes)
             self._memory = memory
 
-    def enqueue(self, slot: int, buffers: Buffers) -> None:
-        """Give the stream the work of a run over a slot's buffers."""
+    def enqueue(self, slot: int, buffers: Buffers) -> bool:
+        """Give the stream the work of a run over a slot's buffers; False where TensorRT refuses it."""
         if slot in self._graphs:
             self._cuda.launch(self._graphs[slot], self._stream)
-            return
+            return True
         for name, memory in buffers.device.items():
             self._context.set_tensor_address(name, memory.address)
         if slot in self._warm and self._recordable and self._record(slot):
             self._cuda.launch(self._graphs[slot], self._stream)
-            return
+            return True
         self._warm.add(slot)  # TensorRT settles things in the first run after a change: that one cannot be recorded
-        self.refused = not self._context.execute_async_v3(int(self._stream))
+        return bool(self._context.execute_async_v3(int(self._stream)))
 
     def _record(self, slot: int) -> bool:
         try:
@@ -180,6 +181,7 @@ class Program:
             raise
         except FashionsegError:
             self._recordable = False  # an engine with work on the host: it runs all the same, launch by launch
+            self._problems.clear()  # they are no reason of a later failure
             return False
         self._graphs[slot] = recording.graph
         return True
