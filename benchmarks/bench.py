@@ -26,6 +26,7 @@ DEFAULT_MODEL = "default"
 """The name of the embedded model."""
 
 FEWEST_FRAMES = 24
+PERCENTILES = (50, 90, 99)
 PACKAGES = (
     "fashionseg",
     "numpy",
@@ -192,8 +193,8 @@ def _measured(
 def _row(case: Case, rounds: list[tuple[dict[str, Any], dict[str, Any]]], accuracy: float | None) -> Row:
     models = [model for model, _ in rounds]
     first = models[0]
-    samples = np.array([ms for model in models for ms in model["latencies_ms"]])
-    medians = [median(model["latencies_ms"]) for model in models]
+    latencies = [np.array(model["latencies_ms"]) for model in models]
+    samples = np.concatenate(latencies)
     return Row(
         model=case.model,
         name=first["name"],
@@ -203,8 +204,10 @@ def _row(case: Case, rounds: list[tuple[dict[str, Any], dict[str, Any]]], accura
         batch=case.batch,
         input_hw=tuple(first["input_hw"]),
         runs=len(samples),
-        latency_ms={f"p{p}": float(np.percentile(samples, p)) for p in (50, 90, 99)},
-        latency_spread=figure(medians).spread,
+        latency_ms={f"p{p}": float(np.percentile(samples, p)) for p in PERCENTILES},
+        latency_spread={
+            f"p{p}": figure([float(np.percentile(one, p)) for one in latencies]).spread for p in PERCENTILES
+        },
         pictures_per_s=figure([model["pictures_per_s"] for model in models]),
         startup_s=figure([model["startup_s"] for model in models]),
         memory_mb=_megabytes([model["memory_bytes"] for model in models]),

@@ -15,7 +15,7 @@ from fashionseg.files import make_folder, write_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Row:
         input_hw: height and width of a picture as the model saw it.
         runs: how many were timed.
         latency_ms: of a run, percentiles over all rounds: "p50", "p90", "p99".
-        latency_spread: range of the rounds' medians over the median.
+        latency_spread: range of each percentile over the rounds, over its median.
         pictures_per_s: of the model alone, as many runs at a time as `segment` has.
         startup_s: from the start of the process to the first result.
         memory_mb: peak of the process, host.
@@ -130,7 +130,7 @@ class Row:
     input_hw: tuple[int, int]
     runs: int
     latency_ms: dict[str, float]
-    latency_spread: float
+    latency_spread: dict[str, float]
     pictures_per_s: Figure
     startup_s: Figure
     memory_mb: float | None

@@ -16,7 +16,7 @@ from fashionseg.benchmarks.bench_result import UNITS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fashionseg.benchmarks.bench_result import BenchResult, Figure, Row
+    from fashionseg.benchmarks.bench_result import BenchResult, Figure, Floor, Row, Stage
     from fashionseg.benchmarks.compare import Change
 
 UNKNOWN = "–"
@@ -75,17 +75,30 @@ def video_table(result: BenchResult) -> Table:
 
 
 def stage_table(result: BenchResult) -> Table:
-    """Processor time and share of each stage, and how busy its threads were."""
+    """Processor time and share of each stage, and how busy its threads were.
+
+    How many threads a stage has stands above it, or, where that differs from row to row, in each cell.
+    """
     table = _table("stages: processor ms a frame, share, threads at work", ["model", "batch"])
-    rows = [row for row in result.rows if row.end_to_end]
-    for stage in rows[0].end_to_end.stages if rows and rows[0].end_to_end else ():
-        table.add_column(f"{stage.name} × {stage.threads}" if stage.threads > 1 else stage.name, justify="right")
-    for row in rows:
-        stages = row.end_to_end.stages if row.end_to_end else ()
-        whole = sum(stage.cpu_ms for stage in stages)
-        cells = [f"{stage.cpu_ms:.1f}  {stage.cpu_ms / whole:.0%}\n{stage.busy:.0%} busy" for stage in stages]
+    rows = [(row, {stage.name: stage for stage in row.end_to_end.stages}) for row in result.rows if row.end_to_end]
+    names = list(dict.fromkeys(name for _, stages in rows for name in stages))
+    threads = {name: {stages[name].threads for _, stages in rows if name in stages} for name in names}
+    for name in names:
+        same = min(threads[name]) if len(threads[name]) == 1 else 1
+        table.add_column(f"{name} × {same}" if same > 1 else name, justify="right")
+    for row, stages in rows:
+        whole = sum(stage.cpu_ms for stage in stages.values())
+        cells = [_stage_cell(stages.get(name), whole, tell_threads=len(threads[name]) > 1) for name in names]
         table.add_row(_who(row), str(row.batch), *cells)
     return table
+
+
+def _stage_cell(stage: Stage | None, whole: float, *, tell_threads: bool) -> str:
+    if stage is None:
+        return UNKNOWN
+    text = f"{stage.cpu_ms:.1f}  {stage.cpu_ms / whole:.0%}\n{stage.busy:.0%} busy"
+    plural = "s" if stage.threads > 1 else ""
+    return f"{text}\n{stage.threads} thread{plural}" if tell_threads else text
 
 
 def change_table(changes: Sequence[Change]) -> Table:
@@ -109,18 +122,23 @@ def change_table(changes: Sequence[Change]) -> Table:
 
 
 def closing_lines(result: BenchResult) -> list[str]:
-    """What the figures were measured on, and the floor in words."""
+    """What the figures were measured on, and the floor of each row in words."""
     machine = result.machine
     where = [f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads", *machine["gpus"]]
-    lines = [f"{'; '.join(where)}; {result.rows[0].backend}; {_rounds(result.repeat)}"]
-    floors = [row.floor for row in result.rows if row.floor]
-    if floors:
-        floor = floors[0]
-        lines.append(
-            f"floor: {floor.flops / 1e9:.1f} GFLOP at {floor.flops_per_s / 1e9:.0f} GFLOP/s, "
-            f"{floor.bytes / 1e6:.0f} MB at {floor.bytes_per_s / 1e9:.0f} GB/s: {floor.ms:.1f} ms a run"
-        )
+    backends = dict.fromkeys(row.backend for row in result.rows)
+    lines = ["; ".join([*where, *backends, _rounds(result.repeat)])]
+    for row in result.rows:
+        if row.floor:
+            of = f" of {_shown(row.label())}" if len(result.rows) > 1 else ""
+            lines.append(f"floor{of}: {_floor_words(row.floor)}")
     return lines
+
+
+def _floor_words(floor: Floor) -> str:
+    return (
+        f"{floor.flops / 1e9:.1f} GFLOP at {floor.flops_per_s / 1e9:.0f} GFLOP/s, "
+        f"{floor.bytes / 1e6:.0f} MB at {floor.bytes_per_s / 1e9:.0f} GB/s: {floor.ms:.1f} ms a run"
+    )
 
 
 def _rounds(number: int) -> str:
@@ -135,8 +153,13 @@ def _table(title: str, columns: list[str]) -> Table:
 
 
 def _who(row: Row) -> Text:
-    """Model, device and precision; names are strangers' text."""
-    return Text(f"{row.model}\n{row.device}, {row.precision}".replace("\x1b", "␛"))
+    """Model, device and precision."""
+    return Text(_shown(f"{row.model}\n{row.device}, {row.precision}"))
+
+
+def _shown(text: str) -> str:
+    """Names are strangers' text: nothing in them controls the terminal."""
+    return text.replace("\x1b", "␛")
 
 
 def _figure(figure: Figure) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 EXACT = frozenset({"file-size", "AP"})
 """Metrics without noise."""
 
+NOISE_OF_ONE_ROUND = 0.05
+"""Least spread of a time that was measured in one round: that a machine repeats it to the digit is not known."""
+
 NOISE_OF_MEMORY = 0.02
 """By which the peak memory of the same process differs from run to run."""
 
@@ -66,7 +69,8 @@ def compare(old: BenchResult, new: BenchResult) -> list[Change]:
     Raises:
         DataError: the measurements have no rows in common.
     """
-    return [change for one, other in _pairs(old, new) for change in _changes(one, other)]
+    least = NOISE_OF_ONE_ROUND if 1 in (old.repeat, new.repeat) else 0.0
+    return [change for one, other in _pairs(old, new) for change in _changes(one, other, least)]
 
 
 def _pairs(old: BenchResult, new: BenchResult) -> list[tuple[Row, Row]]:
@@ -83,20 +87,27 @@ def _key(row: Row) -> tuple[str, str, str, int]:
     return row.model, row.precision, row.device, row.batch
 
 
-def _changes(old: Row, new: Row) -> list[Change]:
+def _changes(old: Row, new: Row, least: float) -> list[Change]:
+    """`least`: spread of a time."""
     before, after = old.flat(), new.flat()
     changes = []
     for metric in UNITS:
         one, other = before[metric], after[metric]
         if one is not None and other is not None:
-            spread = max(_spread(old, metric), _spread(new, metric))
+            spread = max(_spread(row, metric, least) for row in (old, new))
             changes.append(Change(new.label(), metric, one, other, spread))
     return changes
 
 
-def _spread(row: Row, metric: str) -> float:
+def _spread(row: Row, metric: str, least: float) -> float:
     if metric in EXACT:
         return 0.0
+    spread = _measured_spread(row, metric)
+    return NOISE_OF_MEMORY if spread is None else max(spread, least)
+
+
+def _measured_spread(row: Row, metric: str) -> float | None:
+    """Of the rounds; None for memory, of which the most is kept."""
     if metric == "fps" and row.end_to_end:
         return row.end_to_end.fps.spread
     if metric == "startup":
@@ -104,5 +115,5 @@ def _spread(row: Row, metric: str) -> float:
     if metric in ("photos/s", "times-floor"):
         return row.pictures_per_s.spread
     if metric.startswith("latency/"):
-        return row.latency_spread
-    return NOISE_OF_MEMORY
+        return row.latency_spread[metric.removeprefix("latency/")]
+    return None

@@ -25,7 +25,7 @@ import numpy as np
 from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 from fashionseg.backends.registry import Device, open_backend
 from fashionseg.benchmarks.floor import Work, count_work, floor_seconds, measure_machine
-from fashionseg.benchmarks.machine import gpu_query, machine, report
+from fashionseg.benchmarks.machine import gpu_memory_bytes, machine, report
 from fashionseg.benchmarks.model_cpu import drawn_picture
 from fashionseg.errors import FashionsegError
 from fashionseg.export.matching import Agreement, Tolerance, agreement
@@ -255,8 +255,8 @@ def placement(one: Subject, folder: Path) -> dict[str, Any]:
 
 def used_memory() -> int | None:
     """MiB in use on the first GPU, by all processes."""
-    lines = gpu_query("memory.used")
-    return int(lines[0]) if lines else None
+    used = gpu_memory_bytes(0)
+    return None if used is None else used // 2**20
 
 
 def detectron2_speed(model: Any, picture: NDArray[np.uint8]) -> list[dict[str, Any]]:

@@ -63,6 +63,24 @@ def gpu_query(fields: str) -> list[str]:
     return done.stdout.strip().splitlines() if done.returncode == 0 else []
 
 
+def gpu_memory_bytes(index: int) -> int | None:
+    """Bytes in use, by all processes, on the GPU that CUDA calls number `index`; None where nobody tells."""
+    number, lines = _number_of_gpu(index), gpu_query("memory.used")
+    if number is None or number >= len(lines):
+        return None
+    used = lines[number].strip()
+    return int(used) * 2**20 if used.isdecimal() else None  # "[N/A]" on machines whose memory is the GPU's, too
+
+
+def _number_of_gpu(index: int) -> int | None:
+    """Among all GPUs: CUDA_VISIBLE_DEVICES hides some from CUDA and none from `nvidia-smi`; None for names in it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return index
+    names = [name.strip() for name in visible.split(",")]
+    return int(names[index]) if index < len(names) and names[index].isdecimal() else None
+
+
 def peak_memory_bytes() -> int | None:
     """The most memory this process has held so far; None where the system does not tell.
 

@@ -16,7 +16,7 @@ import numpy as np
 from fashionseg.backends.live_rows import live_rows_only
 from fashionseg.backends.registry import open_backend, parse_device
 from fashionseg.benchmarks.floor import count_work, floor_seconds, measure_machine
-from fashionseg.benchmarks.machine import gpu_query, peak_memory_bytes
+from fashionseg.benchmarks.machine import gpu_memory_bytes, peak_memory_bytes
 from fashionseg.model import read_model
 from fashionseg.preprocess import make_batch, prepare
 
@@ -135,7 +135,4 @@ def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -
 def _gpu_memory(device: str) -> int | None:
     """Bytes in use on a GPU, by all processes; None for a CPU or where nobody tells."""
     parsed = parse_device(device)
-    lines = gpu_query("memory.used") if parsed.kind != "cpu" else []
-    if parsed.index >= len(lines):
-        return None
-    return int(lines[parsed.index]) * 2**20
+    return None if parsed.kind == "cpu" else gpu_memory_bytes(parsed.index)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fashionseg.backends.registry import Device
 from fashionseg.benchmarks import bench as bench_module
-from fashionseg.benchmarks import bench_plot, child, floor
+from fashionseg.benchmarks import bench_plot, bench_tables, child, floor, machine
 from fashionseg.benchmarks.bench import BenchOptions, bench
 from fashionseg.benchmarks.bench_result import BenchResult, read_result, write_result
 from fashionseg.benchmarks.clip import write_panning_clip
@@ -268,7 +268,8 @@ def test_rows_are_medians_with_their_range(children, clip):
     assert row.runs == 9
     assert row.latency_ms["p50"] == 23.0  # of 19 20 29, 21 22 31, 23 24 33
     assert row.latency_ms["p99"] > 32
-    assert row.latency_spread == pytest.approx(4 / 22)
+    assert row.latency_spread["p50"] == pytest.approx(4 / 22)  # 20, 22, 24
+    assert row.latency_spread["p99"] == pytest.approx(4 / 30.82)  # 28.82, 30.82, 32.82
     assert row.pictures_per_s.median == pytest.approx(50 / 1.1)
     assert row.startup_s.median == pytest.approx(0.55)
     assert row.memory_mb == 50.0, "the most of all rounds"
@@ -309,6 +310,54 @@ def test_comparison_tells_changes_from_noise(children, clip):
     assert compare(old, old)[0].verdict == ""
     back = {change.metric: change.verdict for change in compare(new, old)}
     assert back["photos/s"] == back["latency/p50"] == "better"
+
+
+def test_a_change_is_judged_by_the_spread_of_its_own_metric(children, clip):
+    result = bench(BenchOptions(source=clip, repeat=1))
+    (row,) = result.rows
+    steady = {"p50": 0.0, "p90": 0.0, "p99": 0.5}
+
+    def verdicts(factor, repeat):
+        slower = {name: factor * ms for name, ms in row.latency_ms.items()}
+        old = replace(result, rows=(replace(row, latency_spread=steady),), repeat=repeat)
+        new = replace(old, rows=(replace(row, latency_ms=slower, latency_spread=steady),))
+        changes = {change.metric: change.verdict for change in compare(old, new)}
+        return [changes[f"latency/{name}"] for name in steady]
+
+    assert verdicts(1.2, repeat=3) == ["worse", "worse", ""]
+    assert verdicts(1.6, repeat=3) == ["worse"] * 3
+    assert verdicts(1.04, repeat=3) == ["worse", "worse", ""]
+    assert verdicts(1.04, repeat=1) == ["", "", ""], "one round tells nothing of its noise"
+
+
+def test_every_row_stands_for_itself(children, clip):
+    result = bench(BenchOptions(batches=(1, 4), source=clip, repeat=1))
+    one, four = result.rows
+    end = four.end_to_end
+    stages = tuple(replace(stage, threads=1 if stage.name == "infer" else stage.threads) for stage in end.stages)
+    floor_of_four = replace(four.floor, ms=4.5)
+    other = replace(four, backend="another", floor=floor_of_four, end_to_end=replace(end, stages=stages))
+    mixed = replace(result, rows=(one, other))
+    lines = bench_tables.closing_lines(mixed)
+    assert "stub; another; one round" in lines[0]
+    assert lines[1].startswith("floor of default, cpu, fp32, batch 1: ") and lines[1].endswith("1.0 ms a run")
+    assert lines[2].startswith("floor of default, cpu, fp32, batch 4: ") and lines[2].endswith("4.5 ms a run")
+    assert [line.split(":")[0] for line in bench_tables.closing_lines(replace(result, rows=(one,)))[1:]] == ["floor"]
+    columns = {str(column.header): list(column.cells) for column in bench_tables.stage_table(mixed).columns}
+    assert [cell.splitlines()[-1] for cell in columns["infer"]] == ["2 threads", "1 thread"]
+    assert "infer × 2" in [column.header for column in bench_tables.stage_table(result).columns]
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "mib"),
+    [(None, 1, 20), ("2,0", 0, None), ("2,0", 1, 10), ("", 0, None), ("GPU-1a2b", 0, None), (None, 5, None)],
+)
+def test_memory_of_the_gpu_that_cuda_means(monkeypatch, visible, index, mib):
+    monkeypatch.setattr(machine, "gpu_query", lambda fields: ["10", "20", "[N/A]"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.gpu_memory_bytes(index) == (mib and mib * 2**20)
 
 
 def test_rows_that_are_not_the_same_are_compared_in_their_order_or_not_at_all(children, clip):
@@ -398,6 +447,9 @@ def test_the_command_compares(children, clip, tmp_path):
     files = [str(tmp_path / name / "bench.json") for name in ("a", "b")]
     assert "what changed" in run_command("--compare", *files).output
     assert json.loads(run_command("--compare", *files, "--json").output)[0]["metric"] == "fps"
+    for more in (["--require", "fps>=1"], ["-o", str(tmp_path / "c")]):
+        done = run_command("--compare", *files, *more)
+        assert done.exit_code == 2 and "neither --require nor -o" in done.output
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,8 @@ def bench(
     from fashionseg.benchmarks.gate import check
 
     if compare:
+        if bounds or output is not None:
+            raise click.UsageError("--compare measures nothing: it goes with neither --require nor -o")
         _compare(*compare, quiet=quiet, as_json=as_json)
         return
     with _reporter(quiet=quiet) as reporter:
