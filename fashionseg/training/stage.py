@@ -84,7 +84,11 @@ class StageRun:
 
 
 def prepare(stage: Stage, resume: bool, more_hooks: Callable[[StageRun], list[Any]]) -> StageRun:
-    """Build trainer, optimiser, schedule and hooks, and go back to the newest checkpoint if asked to."""
+    """Build trainer, optimiser, schedule and hooks, and go back to the newest checkpoint if asked to.
+
+    Raises:
+        TrainingError: the checkpoint's optimiser is another one.
+    """
     cfg = stage.cfg
     optimizer = _optimizer(stage)
     average = ExponentialAverage(stage.averaged, stage.ema_decay) if stage.ema_decay else None
@@ -101,11 +105,36 @@ def prepare(stage: Stage, resume: bool, more_hooks: Callable[[StageRun], list[An
         trainer.register_hooks(_recorders(stage))
     trainer.register_hooks([Checkpoint(run.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, stage.keep)])
     if resume and run.checkpointer.has_checkpoint():
-        newest = run.checkpointer.get_checkpoint_file()
-        run.start = int(run.checkpointer.load(newest)["iteration"]) + 1
-        run.checkpointer.last_good = stage.folder / newest.rsplit("/", 1)[-1]
+        _go_back(run, stage)
     trainer.reset_data_loader(lambda: stage.loader(run.start))
     return run
+
+
+def _go_back(run: StageRun, stage: Stage) -> None:
+    """Load the newest checkpoint; learning rate, weight decay and the like stay those of the config."""
+    schedule = run.trainer.scheduler
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in run.trainer.optimizer.param_groups]
+    base_rates = schedule.base_lrs
+    newest = run.checkpointer.get_checkpoint_file()
+    try:
+        run.start = int(run.checkpointer.load(newest)["iteration"]) + 1
+    except ValueError as error:  # torch's, where weights are grouped otherwise
+        raise _another_optimizer(newest) from error
+    groups = run.trainer.optimizer.param_groups
+    if ("betas" in groups[0]) != ("betas" in settings[0]):
+        raise _another_optimizer(newest)
+    schedule.base_lrs = base_rates
+    if run.start < stage.cfg.SOLVER.MAX_ITER:  # else there is nothing to go on with, and no rate
+        for group, own, rate in zip(groups, settings, schedule.get_lr(), strict=True):
+            group.update(own, lr=rate)
+    run.checkpointer.last_good = stage.folder / newest.rsplit("/", 1)[-1]
+
+
+def _another_optimizer(checkpoint: str) -> TrainingError:
+    return TrainingError(
+        f"the optimiser of {checkpoint} is another one: go on with the optimizer.* it was trained with, and with a "
+        "SOLVER.WEIGHT_DECAY_NORM and SOLVER.BIAS_LR_FACTOR that tell the same weights apart"
+    )
 
 
 def execute(run: StageRun, steps: int) -> None:

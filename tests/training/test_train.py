@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,13 +138,34 @@ def test_best_score_and_patience_survive_a_resume(tiny_set, tmp_path):
     train(options(tiny_set, tmp_path / "run", extra=extra, **more))
     first = json.loads((tmp_path / "run/metadata.json").read_text())
     longer = resumed_options(tmp_path / "run", device="cpu", quiet=True)
-    from dataclasses import replace
-
     train(replace(longer, recipe=with_overrides(longer.recipe, ["SOLVER.MAX_ITER=30", "SOLVER.BASE_LR=1e-12"])))
     second = json.loads((tmp_path / "run/metadata.json").read_text())
     assert second["best_step"] >= first["best_step"] > 0
     assert second["stopped_early"], "random weights that stay as they are cannot become better"
     assert len(rows(tmp_path / "run")) < 30
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_settings_given_at_a_resume_are_in_force(optimizer, tiny_set, tmp_path):
+    """From the step it goes on at, as if they had been so from the start."""
+    import torch
+
+    train(options(tiny_set, tmp_path / "run", extra=["SOLVER.MAX_ITER=2", f"optimizer.name={optimizer}"]))
+    resumed = resumed_options(tmp_path / "run", device="cpu", quiet=True)
+    changes = ["SOLVER.MAX_ITER=4", "SOLVER.BASE_LR=0.0005", "SOLVER.WEIGHT_DECAY=0.01", "SOLVER.WARMUP_ITERS=0"]
+    train(replace(resumed, recipe=with_overrides(resumed.recipe, changes)))
+    rates = {0.0005} | ({0.0005 * resumed.recipe.optimizer.backbone_factor} if optimizer == "adamw" else set())
+    saved = torch.load(tmp_path / "run/model_0000003.pth", weights_only=True)["trainer"]
+    groups = saved["optimizer"]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.01, 0.0}
+    assert {group["initial_lr"] for group in groups} == rates
+    half_way = float(rows(tmp_path / "run")[2]["lr"])
+    assert min(abs(half_way - rate / 2) for rate in rates) < 1e-9, half_way
+    other = with_overrides(resumed.recipe, ["optimizer.name=" + {"sgd": "adamw", "adamw": "sgd"}[optimizer]])
+    with pytest.raises(TrainingError, match=r"the optimiser of .*model_0000003\.pth is another one"):
+        train(replace(resumed, recipe=other))
+    train(resumed)  # past its last step: nothing is left to do
+    assert len(rows(tmp_path / "run")) == 4
 
 
 def test_old_checkpoints_are_removed(tiny_set, tmp_path):
