@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.data.coco import read_coco
+from fashionseg.data.label_map import label_map_path, label_map_problem
 from fashionseg.data.photos import photo_folder, read_size_hw, safe_path
 from fashionseg.errors import DataError
 
@@ -33,7 +34,7 @@ class TrainingSet:
         category_ids: COCO category id of each contiguous class index.
         records: one dict a photo as Detectron2 defines it: file_name, image_id, height, width, annotations (bbox
             x y w h in pixels, bbox_mode, category_id as contiguous index, iscrowd, segmentation as polygons or
-            RLE), and sem_seg_file_name where there is a label map.
+            RLE); and label_map, the file of the photo's label map, where there is one.
         source: the files it was read from, for messages.
     """
 
@@ -119,9 +120,9 @@ def _record(image: Image, data: CocoData, folder: Path, labels: str) -> dict[str
         "width": image.width,
         "annotations": [_annotation(one, image, data) for one in data.instances_of[image.id]],
     }
-    label_map = folder.parent / labels / f"{Path(image.file_name).stem}.png"
+    label_map = label_map_path(folder.parent / labels, image.file_name)
     if labels and label_map.is_file():
-        record["sem_seg_file_name"] = str(label_map)
+        record["label_map"] = str(label_map)
     return record
 
 
@@ -161,22 +162,29 @@ def _require_photos(records: list[dict[str, Any]], file: Path, folder: Path) -> 
 
 
 def require_readable(data: TrainingSet) -> None:
-    """Refuse photos that are damaged or not of the annotated size, from their headers.
+    """Refuse photos and label maps that are damaged or not of the annotated size, from their headers.
 
     Raises:
         DataError: with the first of them and their number.
     """
-    problems = [text for record in data.records if (text := _photo_problem(record))]
+    problems = [text for record in data.records if (text := _photo_problem(record) or _map_problem(record))]
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise DataError(f"{data.source}: {problems[0]}{more}; see: fashionseg data check")
 
 
-def _photo_problem(record: dict[str, Any]) -> str | None:
+def _photo_problem(record: dict[str, Any]) -> str:
     size = read_size_hw(Path(record["file_name"]))
     if isinstance(size, str):
         return size
     if size != (record["height"], record["width"]):
         annotated = f"{record['width']}x{record['height']}"
         return f"{record['file_name']} is {size[1]}x{size[0]} pixels, its annotations say {annotated}"
-    return None
+    return ""
+
+
+def _map_problem(record: dict[str, Any]) -> str:
+    if "label_map" not in record:
+        return ""
+    text = label_map_problem(Path(record["label_map"]), (record["height"], record["width"]))
+    return text and f"the label map {record['label_map']} {text}"

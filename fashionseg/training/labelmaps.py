@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
+from fashionseg.data.label_map import read_label_map
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_THINNING = 4
 _SMALLEST, _LARGEST = 0.2, 3.0
 _MAPS_READ = 1000
 
@@ -26,21 +25,22 @@ _MAPS_READ = 1000
 def label_frequencies(records: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     """Share of pixels of each class index, float64 [classes], over (at most a thousand of) the label maps.
 
-    Without any label map there is one class, which no pixel is known to have.
+    The classes are those up to the highest index found; without any there is one, which no pixel is known to have.
 
     Raises:
         DataError: a label map cannot be read.
     """
-    files = [record["sem_seg_file_name"] for record in records if "sem_seg_file_name" in record]
-    if not files:
-        return np.ones(1)
+    files = [record["label_map"] for record in records if "label_map" in record]
     counts = np.zeros(256)
-    for file in files[:: -(-len(files) // _MAPS_READ)]:
-        labels = cv2.imread(file, cv2.IMREAD_GRAYSCALE)
-        if labels is None:
-            raise DataError(f"cannot read the label map {Path(file)}: it must be an 8-bit PNG of class indices")
-        counts += np.bincount(labels[::_THINNING, ::_THINNING].ravel(), minlength=256)
-    counts = counts[: int(np.flatnonzero(counts[:255])[-1]) + 1]
+    for file in files[:: max(1, -(-len(files) // _MAPS_READ))]:
+        labels = read_label_map(Path(file))
+        if isinstance(labels, str):
+            raise DataError(f"the label map {file} {labels}")
+        counts += np.bincount(labels.ravel(), minlength=256)
+    known = np.flatnonzero(counts[:255])
+    if not known.size:
+        return np.ones(1)
+    counts = counts[: known[-1] + 1]
     shares: NDArray[np.float64] = counts / counts.sum()
     return shares
 

@@ -8,6 +8,7 @@ Knows loaders and augmentations. Knows nothing about models, steps or files a ru
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.utils import comm
 
+from fashionseg.data.label_map import read_label_map
 from fashionseg.errors import DataError
 from fashionseg.training.augment import RandomColour, RandomWarp
 from fashionseg.training.sampling import (
@@ -29,6 +31,8 @@ from fashionseg.training.sampling import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from fashionseg.training.recipe import Recipe
 
@@ -59,7 +63,7 @@ def mapped(mapper: DatasetMapper, record: dict[str, Any]) -> dict[str, Any]:
     """What Detectron2's mapper makes of a record.
 
     Raises:
-        DataError: the photo is damaged, or not of the annotated size.
+        DataError: the photo or its label map is damaged, or not of the annotated size.
     """
     try:
         sample: dict[str, Any] = mapper(record)
@@ -77,11 +81,14 @@ def mapped_or_error(mapper: DatasetMapper, record: dict[str, Any]) -> dict[str, 
 
 
 class _Mapper(DatasetMapper):
-    """Detectron2's mapper, which cannot recompute the boxes of a photo that has none."""
+    """Detectron2's mapper, which cannot recompute the boxes of a photo that has none, nor read palette PNGs."""
 
     def _transform_annotations(
         self, dataset_dict: dict[str, Any], transforms: Any, image_shape: tuple[int, int]
     ) -> None:
+        if "label_map" in dataset_dict:
+            labels = _read_labels(dataset_dict.pop("label_map"), dataset_dict)
+            dataset_dict["sem_seg"] = torch.as_tensor(transforms.apply_segmentation(labels).astype(np.int64))
         if any(not annotation["iscrowd"] for annotation in dataset_dict["annotations"]):
             super()._transform_annotations(dataset_dict, transforms, image_shape)
             return
@@ -92,6 +99,13 @@ class _Mapper(DatasetMapper):
         bits = BitMasks(torch.zeros(0, *image_shape, dtype=torch.bool))
         empty.gt_masks = bits if self.instance_mask_format == "bitmask" else PolygonMasks([])
         dataset_dict["instances"] = empty
+
+
+def _read_labels(file: str, record: dict[str, Any]) -> NDArray[np.uint8]:
+    labels = read_label_map(Path(file), (record["height"], record["width"]))
+    if isinstance(labels, str):
+        raise DataError(f"the label map {file} {labels}")
+    return labels
 
 
 def _without_slivers(sample: dict[str, Any]) -> dict[str, Any]:

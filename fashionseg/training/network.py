@@ -108,7 +108,8 @@ class TrainedNetwork(nn.Module):
         with torch.autocast(self.detector.device.type, torch.bfloat16, enabled=self._amp):
             losses: dict[str, torch.Tensor] = self.detector(batch)
             if self.semantic is not None:
-                targets = semantic_targets(batch, self._padded_hw(), self.detector.device)
+                size_hw, classes = self._padded_hw(), self.semantic.split[0]
+                targets = semantic_targets(batch, size_hw, classes, self.detector.device)
                 losses["loss_semantic"] = self._weight * self.semantic(self._features, *targets)
         self._features = {}
         return losses
@@ -135,19 +136,21 @@ class SemanticNetwork(nn.Module):
         images = self._prepare(batch).tensor
         if self._channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        targets = semantic_targets(batch, (images.shape[-2], images.shape[-1]), images.device)
+        size_hw, classes = (images.shape[-2], images.shape[-1]), self.semantic.split[0]
+        targets = semantic_targets(batch, size_hw, classes, images.device)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._amp):
             return {"loss_semantic": self.semantic(self.backbone(images), *targets)}
 
 
 def semantic_targets(
-    batch: Sequence[dict[str, Any]], size_hw: tuple[int, int], device: torch.device
+    batch: Sequence[dict[str, Any]], size_hw: tuple[int, int], classes: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fine and coarse labels of a batch, each int64 [n, height, width]; padding is `IGNORE`.
+    """Fine and coarse labels of a batch, each int64 [n, height, width]; padding and classes unknown are `IGNORE`.
 
     Args:
         batch: as the loader gives it; `sem_seg` int64 [h, w] may be missing.
         size_hw: height and width of the padded batch.
+        classes: number of those that the head knows in the fine labelling.
         device: where the labels are wanted.
     """
     fine = torch.full((len(batch), *size_hw), IGNORE, dtype=torch.int64)
@@ -155,7 +158,8 @@ def semantic_targets(
     for row, sample in enumerate(batch):
         height, width = sample["image"].shape[-2:]
         if "sem_seg" in sample:
-            fine[row, :height, :width] = sample["sem_seg"]
+            labels = sample["sem_seg"]
+            fine[row, :height, :width] = labels.masked_fill(labels >= classes, IGNORE)
         coarse[row, :height, :width] = 0
         instances = sample["instances"]
         for mask, label in zip(instances.gt_masks.tensor, instances.gt_classes, strict=True):

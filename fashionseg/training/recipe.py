@@ -139,8 +139,8 @@ class Semantic:
         weight_decay: of AdamW.
         warmup: steps of warm-up.
         ema_decay: as in `Ema`, for this stage.
-        labels: folder of the label maps (8-bit PNG of class indices, named like the photo), relative to the
-            folder above the photos unless absolute.
+        labels: folder of the label maps (8-bit grey or palette PNG of class indices, named like the photo, in folders
+            like the photo's), relative to the folder above the photos unless absolute.
         keep: weight of the semantic loss while the detector is trained; 0 drops it.
     """
 

@@ -109,6 +109,9 @@ def train(options: TrainOptions) -> TrainResult:
     recipe = options.recipe
     data = read_sets(options.train, options.images, recipe.semantic.labels if recipe.semantic.steps else "")
     val = _read_val(options, data)
+    for each in (data, val):
+        if each is not None:
+            require_readable(each)  # a broken photo would come to light in the midst of training
     if options.rank == 0:
         _open_folder(options)
 
@@ -182,7 +185,6 @@ def _read_val(options: TrainOptions, data: TrainingSet) -> TrainingSet | None:
     folder = options.val_folder()
     val = read_sets([options.val], [folder] if folder else [])
     require_same_classes(data, val)
-    require_readable(val)  # a broken photo would come to light at the first measurement, hours later
     return val
 
 

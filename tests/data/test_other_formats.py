@@ -145,7 +145,7 @@ def test_label_map_faults(maps):
     report = convert_label_maps(maps / "out.json", options(maps))
     assert report.photos_kept == 1 and report.problem_counts == {"label map": 4}
     texts = " | ".join(p.text for p in report.problems)
-    for part in ("there is no such label map", "is 8x9 pixels, its photo 9x9", "has mode RGB", "cannot be read"):
+    for part in ("is missing", "is 8x9 pixels, its photo 9x9", "has mode RGB", "cannot be read"):
         assert part in texts
 
 

@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 
+from fashionseg.errors import DataError
 from fashionseg.training.dataset import read_sets
 from fashionseg.training.recipe import Augmentation, read_recipe, with_overrides
 
@@ -139,3 +140,26 @@ def test_exif_orientation_turns_the_photo(tmp_path):
     upright.transpose(Image.Transpose.ROTATE_270).save(folder / name, exif=exif)
     mapper, data, _ = mapper_for((path, folder), "small")
     assert mapper(data.records[1], 0)["image"].shape == (3, 64, 64)
+
+
+def test_labels_of_a_palette_are_its_indices(tmp_path):
+    from PIL import Image
+
+    from fashionseg.training.config import build_config
+    from fashionseg.training.mapping import training_mapper
+
+    path, folder = make_set(tmp_path, 2, seed=1, label_maps=True)
+    recipe = with_overrides(read_recipe("deepfashion2"), [*TINY, "INPUT.RANDOM_FLIP=none", "INPUT.MIN_SIZE_TRAIN=[80]"])
+    data = read_sets([path], [folder], labels="labels")
+    mapper = training_mapper(build_config(recipe, data, device="cpu"), recipe, (64, 64))
+    grey = mapper(data.records[1], 0)["sem_seg"]
+    assert len(grey.unique()) == 2
+    file = tmp_path / "labels" / "1_1.png"
+    with Image.open(file) as opened:
+        drawn = opened.copy()
+    drawn.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10, 10, 10, 200, 90, 90, 0, 0, 90, 90])
+    drawn.save(file)
+    assert (mapper(data.records[1], 0)["sem_seg"] == grey).all()
+    drawn.resize((9, 9)).save(file)
+    with pytest.raises(DataError, match=r"the label map .*1_1\.png is 9x9 pixels, its photo 60x80"):
+        mapper(data.records[1], 0)

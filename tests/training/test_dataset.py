@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from fashionseg.errors import DataError
 from fashionseg.training.dataset import read_sets, require_readable, require_same_classes
@@ -67,9 +68,36 @@ def test_different_categories_are_refused(tmp_path):
 
 def test_label_maps_are_found_beside_the_photos(tmp_path):
     path, folder = make_set(tmp_path, 3, seed=1, label_maps=True)
-    assert all("sem_seg_file_name" in record for record in read_sets([path], [folder], labels="labels").records)
-    assert not any("sem_seg_file_name" in record for record in read_sets([path], [folder]).records)
-    assert not any("sem_seg_file_name" in record for record in read_sets([path], [folder], labels="none").records)
+    assert all("label_map" in record for record in read_sets([path], [folder], labels="labels").records)
+    assert not any("label_map" in record for record in read_sets([path], [folder]).records)
+    assert not any("label_map" in record for record in read_sets([path], [folder], labels="none").records)
+
+
+def test_label_maps_lie_in_folders_like_those_of_the_photos(tmp_path):
+    """Photos of one name in two folders have a map each."""
+    path, folder = make_set(tmp_path, 3, seed=1, label_maps=True)
+    for part in ("images", "labels"):
+        for number, home in enumerate(("photo", "drawn")):
+            (tmp_path / part / home).mkdir()
+            (tmp_path / part / f"1_{number}.png").rename(tmp_path / part / home / "1.png")
+
+    def nested(document):
+        for image, home in zip(document["images"], ("photo", "drawn"), strict=False):
+            image["file_name"] = f"{home}/1.png"
+
+    found = [r["label_map"] for r in read_sets([edited(path, nested)], [folder], labels="labels").records]
+    assert found == [str(tmp_path / "labels" / name) for name in ("photo/1.png", "drawn/1.png", "1_2.png")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "fragment"),
+    [("L", (5, 5), r"1_0.png is 5x5 pixels, its photo 80x60"), ("RGB", (80, 60), "has mode RGB; a label map is")],
+)
+def test_label_maps_that_do_not_fit_are_found_from_their_headers(mode, size, fragment, tmp_path):
+    path, folder = make_set(tmp_path, 3, seed=1, label_maps=True)
+    Image.new(mode, size).save(tmp_path / "labels" / "1_0.png")
+    with pytest.raises(DataError, match=f"the label map .*{fragment}"):
+        require_readable(read_sets([path], [folder], labels="labels"))
 
 
 NAN = float("nan")

@@ -38,13 +38,16 @@ def test_garments_are_painted_into_the_coarse_labels():
     )
     empty = instances[torch.zeros(1, dtype=torch.bool)]
     image = torch.zeros(3, 4, 6)
+    labels = torch.full((4, 6), 9)
+    labels[0, :2] = torch.tensor([10, IGNORE])
     batch = [
-        {"image": image, "instances": instances, "sem_seg": torch.full((4, 6), 9)},
+        {"image": image, "instances": instances, "sem_seg": labels},
         {"image": image, "instances": empty},
     ]
-    fine, coarse = semantic_targets(batch, (8, 8), torch.device("cpu"))
+    fine, coarse = semantic_targets(batch, (8, 8), 10, torch.device("cpu"))
     assert fine.shape == coarse.shape == (2, 8, 8)
-    assert (fine[0, :4, :6] == 9).all()
+    assert (fine[0, :2, :2] == torch.tensor([[IGNORE, IGNORE], [9, 9]])).all(), "the head has classes 0 to 9"
+    assert int((fine[0] == 9).sum()) == 4 * 6 - 2
     assert (fine[1] == IGNORE).all()
     assert (coarse[0, 1:3, 2:5] == 3).all()
     assert int((coarse[0] == 0).sum()) == 4 * 6 - 6
@@ -81,14 +84,23 @@ def test_rare_labels_weigh_more_within_bounds(tmp_path):
     labels = np.zeros((40, 40), np.uint8)
     labels[:20] = 3
     Image.fromarray(labels).save(tmp_path / "a.png")
-    shares = label_frequencies([{"sem_seg_file_name": str(tmp_path / "a.png"), "file_name": "a"}])
+    shares = label_frequencies([{"label_map": str(tmp_path / "a.png"), "file_name": "a"}])
     assert shares == pytest.approx([0.5, 0, 0, 0.5])
+    labels[1, 1] = 7
+    labels[2] = 255
+    drawn = Image.fromarray(labels)
+    drawn.putpalette(list(range(255, -1, -1)) * 3)
+    drawn.save(tmp_path / "palette.png")
+    found = label_frequencies([{"label_map": str(tmp_path / "palette.png"), "file_name": "a"}])
+    assert found == pytest.approx(np.array([20, 0, 0, 19 - 1 / 40, 0, 0, 0, 1 / 40]) / 39)
+    Image.new("L", (4, 4), 255).save(tmp_path / "unknown.png")
+    assert label_frequencies([{"label_map": str(tmp_path / "unknown.png"), "file_name": "a"}]).tolist() == [1]
     assert loss_weights(shares).tolist() == [1, 0, 0, 1]
     assert loss_weights(np.array([0.9799, 0.01, 0.01, 0.0001])).tolist() == pytest.approx([0.2, 1, 1, 3])
     assert label_frequencies([{"file_name": "a.jpg"}]).tolist() == [1], "garments alone teach"
     (tmp_path / "b.png").write_bytes(b"no")
     with pytest.raises(DataError, match=r"b\.png"):
-        label_frequencies([{"sem_seg_file_name": str(tmp_path / "b.png"), "file_name": "b"}])
+        label_frequencies([{"label_map": str(tmp_path / "b.png"), "file_name": "b"}])
 
 
 def test_curves_of_an_empty_and_of_a_short_run(tmp_path):

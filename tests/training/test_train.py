@@ -283,7 +283,7 @@ def test_what_cannot_start(tiny_set, tmp_path):
 
 
 @pytest.mark.parametrize("processes", [0, 1])
-def test_a_broken_photo_is_one_sentence(processes, tiny_set, tmp_path):
+def test_a_photo_broken_behind_its_header_is_one_sentence(processes, tiny_set, tmp_path):
     """Also from a loader's process, which torch reports as a traceback."""
     photo = next(tiny_set[1].glob("1_1.png"))
     photo.write_bytes(photo.read_bytes()[:60])
@@ -292,11 +292,12 @@ def test_a_broken_photo_is_one_sentence(processes, tiny_set, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_validation_photo_is_told_before_anything_is_trained(tiny_set, tmp_path):
+def test_a_broken_photo_is_told_before_anything_is_trained(tiny_set, tmp_path):
     val = make_set(tmp_path / "val", 4, seed=9)
-    (val[1] / "9_1.png").write_bytes(b"no photo")
-    with pytest.raises(DataError, match=r"9_1\.png"):
-        train(options(tiny_set, tmp_path / "run", val=val[0], val_images=val[1]))
+    for photo in (val[1] / "9_1.png", tiny_set[1] / "1_1.png"):
+        photo.write_bytes(b"no photo")
+        with pytest.raises(DataError, match=photo.name):
+            train(options(tiny_set, tmp_path / "run", val=val[0], val_images=val[1]))
     assert not (tmp_path / "run").exists()
 
 

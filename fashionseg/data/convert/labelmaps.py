@@ -16,6 +16,7 @@ import numpy as np
 from fashionseg.data.coco import CocoData, write_coco
 from fashionseg.data.convert.classes import ClassMap, named_class_map, read_mapping
 from fashionseg.data.convert.report import Report, report_path
+from fashionseg.data.label_map import label_map_path, read_label_map
 from fashionseg.data.parallel import ordered_map
 from fashionseg.data.photos import find_photos, read_size_hw
 from fashionseg.data.records import Image, Instance, Problem
@@ -157,29 +158,11 @@ def _convert_photo(job: tuple[str, LabelMapOptions]) -> _Photo:
     size = read_size_hw(options.images / name)
     if isinstance(size, str):
         return _Photo(name, None, (), (Problem("broken photo", name, size),))
-    map_path = (options.labels / name).with_suffix(".png")
-    labels = _read_map(map_path)
+    map_path = label_map_path(options.labels, name)
+    labels = read_label_map(map_path, size)
     if isinstance(labels, str):
         return _Photo(name, None, (), (Problem("label map", map_path.name, labels),))
-    if labels.shape != size:
-        text = f"is {labels.shape[1]}x{labels.shape[0]} pixels, its photo {size[1]}x{size[0]}"
-        return _Photo(name, None, (), (Problem("label map", map_path.name, text),))
     return _Photo(name, size, tuple(_instances(labels, options)), ())
-
-
-def _read_map(path: Path) -> NDArray[np.uint8] | str:
-    """Class numbers, uint8 [H, W], or why not."""
-    from PIL import Image as Picture
-
-    try:
-        with Picture.open(path) as picture:
-            if picture.mode not in ("L", "P"):
-                return f"has mode {picture.mode}; a label map is an 8-bit grey or palette PNG"
-            return np.asarray(picture, np.uint8)
-    except FileNotFoundError:
-        return "there is no such label map"
-    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
-        return f"cannot be read: {error}"
 
 
 def _instances(labels: NDArray[np.uint8], options: LabelMapOptions) -> list[tuple[int, PastedMask]]:
