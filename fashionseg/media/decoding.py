@@ -59,6 +59,7 @@ class Walk:
         container: the open file.
         stream: its main video stream.
         late_streams: whether other streams showed only in the course of the file; nobody can read them.
+        stopped: asked before each frame; the walk ends where it says True.
     """
 
     def __init__(self, path: str | Path, threads: int) -> None:
@@ -70,6 +71,7 @@ class Walk:
         self._path = path
         self._threads = threads
         self.late_streams = False
+        self.stopped: Callable[[], bool] = lambda: False
         self.container = open_container(path)
         try:
             self.stream = video_stream(self.container, path)
@@ -108,12 +110,15 @@ class Walk:
         delivered = 0
         try:
             for frame in _decode(self._path, self.container, self.stream, self._threads, self._note_late_stream):
+                if self.stopped():
+                    return
                 yield frame
                 delivered += 1
         except _FaultInThreadsError:
             with open_container(self._path) as container:
                 again = _decode(self._path, container, video_stream(container, self._path), 1)
-                yield from itertools.islice(again, delivered, None)
+                unstopped = itertools.takewhile(lambda frame: not self.stopped(), again)
+                yield from itertools.islice(unstopped, delivered, None)
 
 
 def _decode(

@@ -28,7 +28,7 @@ from fashionseg.media.decoding import MAX_FRAME_PIXELS, BrokenVideoError, Clock,
 from fashionseg.media.upright import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
     from types import TracebackType
     from typing import Any
@@ -136,7 +136,12 @@ class VideoReader:
             self._unused = None
 
     def frames(
-        self, stride: int = 1, start: Fraction | None = None, end: Fraction | None = None, first: int = 0
+        self,
+        stride: int = 1,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        first: int = 0,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Generator[VideoFrame, None, None]:
         """Frames in presentation order.
 
@@ -146,20 +151,22 @@ class VideoReader:
             end: seconds; frames at this time and later are left out.
             first: leave out frames with a smaller index, to go on after an interruption; indices and times stay those
                 of an uninterrupted run, because everything before is decoded again.
+            stopped: asked before each frame that is decoded, those left out too; once it says True, no more come.
 
         Raises:
             BrokenVideoError: after the last good frame of a video that breaks in the middle.
             MediaError: the file has changed or vanished since it was opened.
         """
-        generator = self._frames(stride, start, end, first)
+        generator = self._frames(stride, start, end, first, stopped)
         self._active.append(generator)
         return generator
 
     def _frames(
-        self, stride: int, start: Fraction | None, end: Fraction | None, first: int
+        self, stride: int, start: Fraction | None, end: Fraction | None, first: int, stopped: Callable[[], bool]
     ) -> Generator[VideoFrame, None, None]:
         clock = Clock(self.time_base, self._clock_start, self._step, restarts=self._restarts)
         walk, self._unused = self._unused or Walk(self.path, self._threads), None
+        walk.stopped = stopped
         with closing(walk):
             for index, frame in enumerate(walk):
                 self._late_streams = walk.late_streams

@@ -6,6 +6,8 @@ and costs itself only. Knows nothing about models beyond their resize rule, and 
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,18 +118,20 @@ class Decoder:
         """The block of each photo that is to be read.
 
         Blocks are windows over the photos in order, so that batches are the same in a run that goes on: a window with
-        a photo that was not tried is done whole. Of others, photos that failed are tried again, each alone.
+        a photo that was not tried is done whole. Of others, photos that failed are tried again, each alone. A window
+        ends at a video, whether that is still to be done or not.
         """
         window = 1 if self._batch == 1 else self._batch * WINDOW_BATCHES
-        photos = [source.index for source in self._plan.sources if source.kind == "photo"]
         blocks: dict[int, Hashable] = {}
-        for first in range(0, len(photos), window):
-            members = photos[first : first + window]
-            left = [photo for photo in members if not self._folder.photo_done(photo)]
-            if not all(map(self._folder.photo_failed, left)):
-                blocks.update(dict.fromkeys(members, first))
-            else:
-                blocks.update({photo: ("again", photo) for photo in left})
+        for kind, neighbours in itertools.groupby(self._plan.sources, key=lambda source: source.kind):
+            photos = [source.index for source in neighbours] if kind == "photo" else []
+            for first in range(0, len(photos), window):
+                members = photos[first : first + window]
+                left = [photo for photo in members if not self._folder.photo_done(photo)]
+                if not all(map(self._folder.photo_failed, left)):
+                    blocks.update(dict.fromkeys(members, members[0]))
+                else:
+                    blocks.update({photo: ("again", photo) for photo in left})
         return blocks
 
     def _weight_of_photo(self, source: Source) -> int:
@@ -158,23 +162,33 @@ class Decoder:
             with VideoReader(source.path) as video:
                 yield VideoStart.of(source, video, start, options)
                 began = True
-                frames = video.frames(options.vid_stride, options.start, options.end, first=start.first_index)
+                frames = video.frames(
+                    options.vid_stride,
+                    options.start,
+                    options.end,
+                    first=start.first_index,
+                    stopped=functools.partial(self._is_unwanted, source),
+                )
                 for ordinal, decoded in enumerate(self._timed(frames), start.ordinal):
                     remarks = video.remarks
                     weight = decoded.image.nbytes
                     self._budget.take(weight)
-                    if self._stop.is_set():
-                        return
-                    if source.index in self._given_up:
+                    if self._is_unwanted(source):
+                        self._budget.give_back(weight)
                         break
                     frame = Frame(decoded.image, source, decoded.index, decoded.time)
                     yield FrameTask(frame, Place(ordinal, decoded.pts, weight=weight))
         except MediaError as error:
             reason = str(error)
+        if self._stop.is_set():
+            return  # whether the video has ended is not known
         if began:
             yield VideoEnd(source, reason, tuple(remarks))
         elif reason is not None:
             yield Failed(source, reason)
+
+    def _is_unwanted(self, source: Source) -> bool:
+        return self._stop.is_set() or source.index in self._given_up
 
     def _timed(self, frames: Iterable[Any]) -> Iterator[Any]:
         iterator = iter(frames)
@@ -222,4 +236,6 @@ class Decoder:
             reason = str(error)
         except MemoryError:
             reason = f"{task.source.path} does not fit into memory"
-        return Failed(task.source, reason, weight=task.place.weight)
+        # At once: behind a photo that waits for a full batch, it would be held until the next good photo comes.
+        self._budget.give_back(task.place.weight)
+        return Failed(task.source, reason)

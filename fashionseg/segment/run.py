@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import may_run_on_gpu, open_backend
 from fashionseg.errors import FashionsegError, MediaError
-from fashionseg.inference import Inferred, Runner, form_groups, in_order
-from fashionseg.pipeline import Pipeline
+from fashionseg.inference import Group, Inferred, Runner, form_groups, in_order
+from fashionseg.pipeline import Pipeline, waiting
 from fashionseg.segment.decode import MAX_BYTES_UNDER_WAY, Decoder, Failed
 from fashionseg.segment.types import GPU_BATCH, Failure, Summary, Timings
 from fashionseg.segment.video import VideoEnd, VideoSink, VideoStart
@@ -26,8 +26,10 @@ from fashionseg.writers.records import PhotoDone, PhotoFailed
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from fashionseg.backends import Backend
+    from fashionseg.inference import Group
     from fashionseg.media.frame import Source
     from fashionseg.model import ModelFile
     from fashionseg.segment.types import Plan, Reporter, SegmentOptions
@@ -76,11 +78,12 @@ class Run:
             device=options.device,
             threads=options.threads,
             several_runs=True,
+            min_score=options.conf,
             note=reporter.note,
             stop=stop,
         )
         self._timings = Timings()
-        self._batch = options.batch or _default_batch(options.device)
+        self._batch = options.batch or default_batch(options.device)
         self._artist = Artist(plan, folder, model.spec, options, self._timings)
         self._sink: VideoSink | None = None
         self._cut: set[int] = set()
@@ -98,8 +101,8 @@ class Run:
             self._decoder = self._make_decoder()
             decoded = pipeline.stage("decode", self._decoder.items())
             prepared = pipeline.map("preprocess", self._decoder.prepare, decoded, prepare_workers(cores))
-            groups = form_groups(self._until_stopped(prepared), self._model.spec.size_divisor, self._batch)
-            inferred = pipeline.map("infer", lambda group: runner.result()(group), groups, INFER_WORKERS)
+            groups = self._until_stopped(form_groups(prepared, self._model.spec.size_divisor, self._batch))
+            inferred = pipeline.map("infer", functools.partial(_infer, runner), groups, INFER_WORKERS)
             drawn = pipeline.map("draw", self._draw, in_order(inferred), draw_workers(cores))
             try:
                 for item in pipeline.last("write", drawn):
@@ -133,12 +136,15 @@ class Run:
         self._summary.backend = backend.description
         return Runner(backend, self._reporter.note, functools.partial(self._timings, "infer"))
 
-    def _until_stopped(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items until a stop is asked for: what the model has begun is finished, nothing more is begun."""
-        for item in items:
+    def _until_stopped(self, groups: Iterable[Group]) -> Iterator[Group]:
+        """The groups until a stop is asked for: what the model has begun is finished, nothing more is begun.
+
+        Nor the groups that are not full: a run that goes on would form others.
+        """
+        for group in groups:
             if self._stop.is_set():
                 return
-            yield item
+            yield group
 
     # draw
 
@@ -192,6 +198,8 @@ class Run:
 
     def _write_failed(self, item: Failed) -> None:
         source = item.source
+        if source.index in self._cut:
+            return
         if self._sink is not None and source.kind == "video":  # one of its frames
             self._cut_video(source, MediaError(item.reason))
             return
@@ -240,5 +248,12 @@ class Run:
         self._reporter.failed(failure)
 
 
-def _default_batch(device: str) -> int:
+def _infer(runner: Future[Runner], group: Group) -> Group:
+    with waiting("starved"):
+        run = runner.result()
+    return run(group)
+
+
+def default_batch(device: str) -> int:
+    """Pictures a run where the user says nothing."""
     return GPU_BATCH if may_run_on_gpu(device) else 1
