@@ -2,8 +2,9 @@
 
 A model file gives every picture the same K rows, found or not, as TensorRT and CUDA graphs want no shape that depends
 on data. On a CPU that is dear: with 5 detections of 20 rows the embedded model spends a sixth of its time on masks that
-nobody reads, an R50-FPN with 5 of 100 a third. Here the rows that exist are picked out in front of the mask head and
-its answers are put back in their places; the tensors that leave the graph stay what they were.
+nobody reads, an R50-FPN with 5 of 100 a third. Here the rows that exist, and whose score is high enough for whoever
+asks, are picked out in front of the mask head and its answers are put back in their places; the tensors that leave the
+graph stay what they were.
 
 Knows the mask branch by its shape, not by names: from the RoiAlign that begins it to the Reshape that gives every
 picture its K rows again. A graph of another shape is left as it is. Knows nothing about sessions.
@@ -29,8 +30,10 @@ _PREFIX = "live_rows/"
 _EVERYTHING = np.iinfo(np.int64).max
 
 
-def live_rows_only(data: bytes) -> bytes:
+def live_rows_only(data: bytes, min_score: float = 0.0) -> bytes:
     """The model file, rewritten; the very same bytes where the graph has no mask branch of the expected shape.
+
+    Masks of rows whose score is below `min_score` are not computed either: what the graph says of them is void.
 
     Bytes that are no ONNX file, too, come back as they are: whoever loads them says so.
     """
@@ -41,7 +44,7 @@ def live_rows_only(data: bytes) -> bytes:
     branch = _find(model.graph)
     if branch is None:
         return data
-    _rewrite(model.graph, branch)
+    _rewrite(model.graph, branch, min_score)
     rewritten: bytes = model.SerializeToString()
     return rewritten
 
@@ -159,7 +162,7 @@ def _up(
     return node
 
 
-def _rewrite(graph: onnx.GraphProto, branch: _Branch) -> None:
+def _rewrite(graph: onnx.GraphProto, branch: _Branch, min_score: float) -> None:
     constants = _Additions(graph)
     nodes: list[onnx.NodeProto] = []
 
@@ -169,6 +172,10 @@ def _rewrite(graph: onnx.GraphProto, branch: _Branch) -> None:
 
     # The first row always counts: a convolution over no row at all is asking for trouble.
     flat = add("Reshape", [branch.found, constants.of([-1])], "found")
+    if min_score > 0:
+        scores = add("Reshape", ["scores", constants.of([-1])], "scores")
+        enough = add("GreaterOrEqual", [scores, constants.of(float(min_score))], "enough")
+        flat = add("And", [flat, enough], "found.enough")
     others = add("Slice", [flat, constants.of([1]), constants.of([_EVERYTHING]), constants.of([0])], "others")
     wanted = add("Concat", [constants.of([True]), others], "wanted", axis=0)
     rows = add("Reshape", [add("NonZero", [wanted], "where"), constants.of([-1])], "rows")

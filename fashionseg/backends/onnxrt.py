@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +43,12 @@ class OnnxRuntimeBackend:
         description: str,
         streams: int = 1,
         bound: BoundRun | None = None,
+        min_score: float = 0.0,
     ) -> None:
-        """`bound`: runs the session over tensors of its device; None where that is the host, as on a CPU."""
+        """`bound` runs the session over tensors of its device; None where that is the host, as on a CPU.
+
+        Detections that score less than `min_score` are left out.
+        """
         self.spec = model.spec
         self.streams = streams
         self.device = device
@@ -51,17 +56,21 @@ class OnnxRuntimeBackend:
         self._where = str(model.path)
         self._session = session
         self._bound = bound
+        self._min_score = np.float32(min_score)
 
     @classmethod
-    def on_cpu(cls, model: ModelFile, threads: int | None = None, *, several_runs: bool = False) -> OnnxRuntimeBackend:
+    def on_cpu(
+        cls, model: ModelFile, threads: int | None = None, *, several_runs: bool = False, min_score: float = 0.0
+    ) -> OnnxRuntimeBackend:
         """Load onto the CPU with `threads` threads (default: the cores this process may use).
 
-        Masks are computed for the rows that exist alone: see `live_rows.py`.
+        Masks are computed for the rows that are given back alone: see `live_rows.py`.
 
         Args:
             model: the model file.
             threads: that compute, all runs together.
             several_runs: allow runs at the same time: more pictures a second, each of them later.
+            min_score: detections that score less are left out.
 
         Raises:
             ModelError: ONNX Runtime cannot load the file.
@@ -81,11 +90,11 @@ class OnnxRuntimeBackend:
         # loading the embedded model takes, 940 of 1,520 for an R50-FPN. The arena hands freed memory out again anyway:
         # peak memory and time of a run stay what they were.
         options.enable_mem_reuse = False
-        data = live_rows_only(model.data)
+        data = live_rows_only(model.data, min_score)
         session = _create_session(onnxruntime, model, data, options, ["CPUExecutionProvider"])
         plural = "s" if count > 1 else ""
         description = f"ONNX Runtime {onnxruntime.__version__}, CPU, {count} thread{plural}"
-        return cls(model, session, "cpu", description, streams)
+        return cls(model, session, "cpu", description, streams, min_score=min_score)
 
     @classmethod
     def on_cuda(cls, model: ModelFile, index: int = 0) -> OnnxRuntimeBackend:
@@ -129,7 +138,10 @@ class OnnxRuntimeBackend:
             raise
         except Exception as error:
             raise self._explained(error, images.shape) from error
-        return RawBatch(**dict(zip(OUTPUTS, outputs, strict=True)))
+        raw = RawBatch(**dict(zip(OUTPUTS, outputs, strict=True)))
+        if self._min_score > 0:  # scores descend, and are 0 where no row is
+            raw = replace(raw, num_detections=(raw.scores >= self._min_score).sum(1, dtype=np.int32))
+        return raw
 
     def _explained(self, error: Exception, shape: tuple[int, ...]) -> FashionsegError:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -45,6 +45,7 @@ class Request:
 
     threads: int | None
     several_runs: bool
+    min_score: float
     note: Callable[[str], None]
     stop: threading.Event | None
 
@@ -98,6 +99,7 @@ def open_backend(
     *,
     threads: int | None = None,
     several_runs: bool = False,
+    min_score: float = 0.0,
     note: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Backend:
@@ -109,6 +111,7 @@ def open_backend(
         threads: of the CPU; None lets the backend choose.
         several_runs: several threads will call `run`, and pictures a second matter more than the time of each: the
             backend may allow runs at the same time (`Backend.streams`), each with fewer threads.
+        min_score: nobody reads detections that score less: the backend may leave them out, and does less on a CPU.
         note: receives a line when "auto" passes over a GPU that is present but cannot be used, and when an engine is
             built first, which takes minutes.
         stop: set from anywhere to give up building that engine.
@@ -119,7 +122,7 @@ def open_backend(
         ModelError: the device cannot load the model.
     """
     wanted = check_model(model, device)
-    tell, request = note or _silence, Request(threads, several_runs, note or _silence, stop)
+    tell, request = note or _silence, Request(threads, several_runs, min_score, note or _silence, stop)
     if wanted.kind != "auto":
         return _OPENERS[wanted.kind](model, wanted.index, request)
     if gpu_present():
@@ -152,7 +155,9 @@ def check_model(model: ModelFile, device: str | Device) -> Device:
 def _open_cpu(model: ModelFile, index: int, request: Request) -> Backend:
     from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend.on_cpu(model, request.threads, several_runs=request.several_runs)
+    return OnnxRuntimeBackend.on_cpu(
+        model, request.threads, several_runs=request.several_runs, min_score=request.min_score
+    )
 
 
 def _open_cuda(model: ModelFile, index: int, request: Request) -> Backend:

@@ -65,6 +65,37 @@ def test_rows_that_do_not_exist_cost_nothing(picture):
     assert none <= living
 
 
+def test_masks_of_rows_below_a_score_are_left_out(picture):
+    data, batch = read_model().data, make_batch([picture, picture[:, ::-1]], 32)
+    (wanted,) = outputs_of(data, *zip(batch, strict=True))
+    scores = wanted["scores"][wanted["scores"] > 0]
+    least = float(np.median(scores))  # float32 scores: some rows lie exactly on it or next to it
+    rewritten = live_rows_only(data, least)
+    (found,) = outputs_of(rewritten, *zip(batch, strict=True))
+    enough = wanted["scores"] >= np.float32(least)
+    assert 0 < enough.sum() < len(scores)
+    np.testing.assert_array_equal(found["masks"][enough], wanted["masks"][enough])
+    for name in set(OUTPUTS) - {"masks"}:
+        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+    assert count_work(rewritten, *batch).flops < count_work(live_rows_only(data), *batch).flops
+
+
+def test_a_backend_leaves_out_what_scores_too_low(picture):
+    model, batch = read_model(), make_batch([picture, np.zeros_like(picture)], 32)
+    with onnxrt.OnnxRuntimeBackend.on_cpu(model, threads=1) as backend:
+        wanted = backend.run(*batch)
+    least = 0.5
+    with onnxrt.OnnxRuntimeBackend.on_cpu(model, threads=1, min_score=least) as backend:
+        found = backend.run(*batch)
+    counts = (wanted.scores >= least).sum(1)
+    assert 0 < counts[0] < wanted.num_detections[0]
+    np.testing.assert_array_equal(found.num_detections, counts)
+    assert found.num_detections.dtype == np.int32
+    for name in ("boxes", "scores", "labels", "masks"):
+        one, other = getattr(wanted, name), getattr(found, name)
+        np.testing.assert_array_equal(one[0, : counts[0]], other[0, : counts[0]], err_msg=name)
+
+
 def test_the_backend_runs_it(monkeypatch):
     loaded = []
     create = onnxrt._create_session
