@@ -21,6 +21,7 @@ from fashionseg.benchmarks.bench_result import BenchResult, EndToEnd, Figure, Fl
 from fashionseg.benchmarks.child import measure_in_child
 from fashionseg.benchmarks.machine import machine
 from fashionseg.model import read_model
+from fashionseg.segment.run import default_batch
 
 DEFAULT_MODEL = "default"
 """The name of the embedded model."""
@@ -46,7 +47,7 @@ class BenchOptions:
     Attributes:
         models: model files; "default" is the embedded one.
         devices: names as `--device` takes them.
-        batches: pictures a run.
+        batches: pictures a run; None: as many as `segment` takes on the device.
         source: a video; None for a drawn one.
         data: COCO annotations, for AP; None for no AP.
         images: folder of their photos.
@@ -58,7 +59,7 @@ class BenchOptions:
 
     models: tuple[str, ...] = (DEFAULT_MODEL,)
     devices: tuple[str, ...] = ("auto",)
-    batches: tuple[int, ...] = (1,)
+    batches: tuple[int, ...] | None = None
     source: Path | None = None
     data: Path | None = None
     images: Path | None = None
@@ -147,7 +148,12 @@ def _checked_cases(options: BenchOptions) -> list[Case]:
     """All combinations; what cannot be measured is met here, before anything takes time."""
     from fashionseg.media.video_reader import VideoReader
 
-    cases = [Case(model, device, n) for model in options.models for device in options.devices for n in options.batches]
+    cases = [
+        Case(model, device, batch)
+        for model in options.models
+        for device in options.devices
+        for batch in options.batches or (default_batch(device),)
+    ]
     for device in options.devices:
         check_device(device)
     files = {model: read_model(Case(model, "cpu", 1).path) for model in options.models}
@@ -184,7 +190,8 @@ def _measured(
     where = f"round {number + 1} of {options.repeat}: {case.model}, {case.device}, batch {case.batch}"
     reporter.step(f"{where}, model")
     alone = measure_in_child("model_speed", case.settings(options, source, seconds=options.seconds, floor=True))
-    count = frames.setdefault(case, max(FEWEST_FRAMES, int(options.longest_s * alone["pictures_per_s"])))
+    wanted = int(options.longest_s * alone["pictures_per_s"])
+    count = frames.setdefault(case, max(FEWEST_FRAMES, 4 * case.batch, wanted))
     reporter.step(f"{where}, video")
     video = measure_in_child("pipeline_speed", case.settings(options, source, frames=count, alone=number == 0))
     return alone, video

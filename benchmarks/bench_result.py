@@ -59,7 +59,7 @@ class Stage:
 
     Attributes:
         name: decode, preprocess, infer, draw, write.
-        threads: it has.
+        threads: it has; of infer those that the backend lets run at the same time.
         busy: share of its threads' time at work, 0..1, waiting for a core included.
         cpu_ms: processor time of a frame, measured alone.
     """
@@ -80,7 +80,7 @@ class EndToEnd:
     """A video from file to file.
 
     Attributes:
-        fps: frames a second, start-up of the process not included, loading the model included.
+        fps: frames a second once the first batch is written: neither start-up nor loading the model is in it.
         frames: of the video that were used.
         bound_fps: what the cores (and the GPU) could do at most if nothing ever waited.
         limit: the stage the others wait for.

@@ -11,7 +11,6 @@ import contextlib
 import io
 import json
 import math
-import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +38,7 @@ PROBE_RUNS = 3
 """Of each side in one measurement by `matrix_probe`: 4 GFLOP, some 30 ms on two cores."""
 
 COPY_BYTES = {"cpu": 2**27, "cuda": 2**30}
-REPEATS = 5
-TRIES = 3
+REPEATS = 15
 
 _SIZES = {"float": 4, "float16": 2, "bfloat16": 2, "double": 8, "int64": 8, "uint64": 8, "int32": 4, "uint32": 4}
 _SIZES |= {"int16": 2, "uint16": 2, "int8": 1, "uint8": 1, "bool": 1}
@@ -258,9 +256,9 @@ def _one_operator(operator: str, array: NDArray[Any], weights: NDArray[Any] | No
 
 
 def _best(run: Callable[[], object]) -> float:
-    """Seconds of one call: the best of a few medians, because others on the machine only ever slow it down."""
+    """Seconds of one call: the least of some, because others on the machine only ever slow it down."""
     run()
-    return min(statistics.median(_timed(run) for _ in range(REPEATS)) for _ in range(TRIES))
+    return min(_timed(run) for _ in range(REPEATS))
 
 
 def _timed(run: Callable[[], object]) -> float:

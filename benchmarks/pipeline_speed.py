@@ -18,9 +18,17 @@ from fashionseg.benchmarks.stages import bound_fps, clip_end, stages_alone
 from fashionseg.errors import MediaError
 from fashionseg.model import read_model
 from fashionseg.segment import SegmentOptions, segment
+from fashionseg.segment.run import default_batch
+from fashionseg.segment.types import SilentReporter
 
 if TYPE_CHECKING:
+    from fashionseg.backends import Backend
+    from fashionseg.media.frame import Source
+    from fashionseg.model import ModelFile
     from fashionseg.segment.types import Summary
+
+MOST_ALONE = 96
+"""Frames that go through the stages one by one, or two batches of the model."""
 
 
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
@@ -38,51 +46,87 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
         batch=settings["batch"],
         end=clip_end(source, frames),
     )
-    cpu = time.process_time()
+    watch, backends, cpu = Watch(), [], time.process_time()
+
+    def opened(model: ModelFile) -> Backend:
+        backends.append(_open(model, settings))
+        return backends[0]
+
     with tempfile.TemporaryDirectory() as folder:
-        summary = segment([source], Path(folder) / "out", options)
+        summary = segment([source], Path(folder) / "out", options, watch, open_backend=opened)
+        end = time.perf_counter()
     cpu = time.process_time() - cpu
     if summary.failures:
         raise MediaError(summary.failures[0].reason)
     return {
-        "fps": summary.frames / summary.seconds,
+        "fps": watch.fps(end, _batch(settings)) or summary.frames / summary.seconds,
         "frames": summary.frames,
         "cpu_ms": 1000 * cpu / summary.frames,
         "memory_bytes": peak_memory_bytes(),
-        "stages": stage_clocks(summary),
+        "stages": stage_clocks(summary, backends[0].streams),
         "alone": _alone(settings) if settings["alone"] else None,
     }
 
 
-def stage_clocks(summary: Summary) -> list[dict[str, Any]]:
-    """Of each stage, in order: threads, and what share of their time they worked or waited for their neighbours."""
+class Watch(SilentReporter):
+    """When each frame was written."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def advance(self, source: Source, detections: int) -> None:
+        """See `fashionseg.segment.types.Reporter`."""
+        self.times.append(time.perf_counter())
+
+    def fps(self, end: float, batch: int) -> float | None:
+        """Frames a second from the last frame of the first batch to `end`; None for a single frame.
+
+        Loading the model lies before that; so does the work on the frames that came out of it together with the first.
+        """
+        first = min(batch, len(self.times) // 2)
+        return (len(self.times) - first) / (end - self.times[first - 1]) if first else None
+
+
+def stage_clocks(summary: Summary, streams: int) -> list[dict[str, Any]]:
+    """Of each stage, in order: threads, and what share of their time they worked or waited for their neighbours.
+
+    Where the backend takes fewer runs at a time (`streams`) than `segment` has threads for them, those count: such a
+    stage is at its limit although threads wait.
+    """
     rows = []
     for clock in summary.clocks:
-        whole = clock.busy + clock.starved + clock.blocked
+        threads = min(clock.threads, streams) if clock.name == "infer" else clock.threads
+        whole = (clock.busy + clock.starved + clock.blocked) * threads / clock.threads
+        busy = min(1.0, clock.busy / whole) if whole else 0.0
+        blocked = min(1.0 - busy, clock.blocked / whole) if whole else 0.0
         rows.append(
             {
                 "stage": clock.name,
-                "threads": clock.threads,
-                "busy": clock.busy / whole if whole else 0.0,
-                "starved": clock.starved / whole if whole else 0.0,
-                "blocked": clock.blocked / whole if whole else 0.0,
+                "threads": threads,
+                "busy": busy,
+                "starved": 1.0 - busy - blocked if whole else 0.0,
+                "blocked": blocked,
                 "ms": 1000 * clock.busy / max(summary.frames, 1),
             }
         )
     return rows
 
 
+def _batch(settings: dict[str, Any]) -> int:
+    return settings["batch"] or default_batch(settings["device"])
+
+
+def _open(model: ModelFile, settings: dict[str, Any]) -> Backend:
+    return open_backend(model, settings["device"], threads=settings["threads"], several_runs=True)
+
+
 def _alone(settings: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds a frame of each stage alone, and the frames a second that the cores could do at most."""
-    cores = usable_cores()
-    backend = open_backend(
-        read_model(settings["model"]), settings["device"], threads=settings["threads"], several_runs=True
-    )
-    with backend:
-        stages_alone(settings["source"], backend, frames=2)  # warm-up
-        costs = stages_alone(
-            settings["source"], backend, frames=min(settings["frames"], 96), batch=settings["batch"] or 1
-        )
+    cores, batch = usable_cores(), _batch(settings)
+    with _open(read_model(settings["model"]), settings) as backend:
+        stages_alone(settings["source"], backend, frames=2 * batch, batch=batch)  # warm-up
+        frames = min(settings["frames"], max(MOST_ALONE, 2 * batch))
+        costs = stages_alone(settings["source"], backend, frames=frames, batch=batch)
     per_frame = {stage: (cost.cpu / cost.frames, cost.wall / cost.frames) for stage, cost in costs.items()}
     bound = bound_fps(costs, cores)
     if backend.device != "cpu":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 STAGES = ("decode", "preprocess", "infer", "draw", "write")
 CHUNK = 16
-"""Frames that go through one stage before the next has its turn: caches are cold as in a run, memory is bounded."""
+"""About so many frames go through one stage before the next has its turn: caches are cold as in a run, memory is
+bounded."""
 
 
 @dataclass(slots=True)
@@ -64,25 +66,29 @@ def stages_alone(
 
     Args:
         path: the video.
-        backend: as `segment` opens it; run from one thread.
+        backend: as `segment` opens it; a GPU's gets as many runs at a time as it takes, a CPU's one: there the
+            processor time counts.
         frames: how many at most.
         batch: pictures a run of the model.
         conf: least score of a detection that is drawn.
     """
     costs = {stage: StageCost() for stage in STAGES}
     names = backend.spec.class_names
+    streams = 1 if backend.device == "cpu" else backend.streams
+    turn = batch * streams
+    chunk_size = -(-CHUNK // turn) * turn  # whole batches
     source = Source(0, Path(path), Path(path).name, "video")
     # One thread each: others would go on working, unseen, while the next stage is timed.
     with VideoReader(path, threads=1) as video, tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.mp4"
         with PartWriter(part, video.size_hw, video.time_base, video.average_rate, threads=1) as writer:
             decoded = islice(video, frames)
-            for chunk in _chunks(decoded, costs["decode"]):
+            for chunk in _chunks(decoded, chunk_size, costs["decode"]):
                 shown = [Frame(one.image, source, one.index, one.time) for one in chunk]
                 with costs["preprocess"](len(chunk)):
                     prepared = [prepare_frame(frame, backend.spec, 0) for frame in shown]
                 with costs["infer"](len(chunk)):
-                    inferred = _infer(prepared, backend, batch)
+                    inferred = _infer(prepared, backend, batch, streams)
                 with costs["draw"](len(chunk)):
                     _draw(inferred, Annotator(names), conf)
                 with costs["write"](len(chunk)):
@@ -93,20 +99,23 @@ def stages_alone(
     return costs
 
 
-def _chunks(frames: Iterable[VideoFrame], cost: StageCost) -> Iterator[list[VideoFrame]]:
+def _chunks(frames: Iterable[VideoFrame], size: int, cost: StageCost) -> Iterator[list[VideoFrame]]:
     iterator = iter(frames)
     while True:
         with cost(0):
-            chunk = list(islice(iterator, CHUNK))
+            chunk = list(islice(iterator, size))
         cost.frames += len(chunk)
         if not chunk:
             return
         yield chunk
 
 
-def _infer(prepared: list[Prepared], backend: Backend, batch: int) -> list[Inferred]:
+def _infer(prepared: list[Prepared], backend: Backend, batch: int, streams: int) -> list[Inferred]:
     groups = form_groups(iter(prepared), backend.spec.size_divisor, batch)
-    return list(in_order(map(Runner(backend), groups)))
+    if streams == 1:
+        return list(in_order(map(Runner(backend), groups)))
+    with ThreadPoolExecutor(streams) as pool:
+        return list(in_order(pool.map(Runner(backend), groups)))
 
 
 def _draw(items: list[Inferred], annotator: Annotator, conf: float) -> None:

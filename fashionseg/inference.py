@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.detections import Detections
 from fashionseg.errors import OutOfMemoryError
+from fashionseg.pipeline import waiting
 from fashionseg.preprocess import make_batch, padded_size, prepare
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Runner:
     def _run(self, items: tuple[Prepared, ...]) -> list[Inferred]:
         images, sizes = make_batch([item.resized for item in items], self._backend.spec.size_divisor)
         try:
-            with self._entrance, self._timed():
+            with self._entered(), self._timed():
                 raw = self._backend.run(images, sizes)
         except OutOfMemoryError:
             if len(items) == 1:
@@ -170,6 +171,16 @@ class Runner:
             return []
         self._tell_limit(len(items))
         return inferred_of(items, raw, sizes)
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """As many threads as the backend takes; the others wait for them, which is no work."""
+        with waiting("starved"):
+            self._entrance.acquire()
+        try:
+            yield
+        finally:
+            self._entrance.release()
 
     def _tell_limit(self, batch: int) -> None:
         """Say once which batch fitted after larger ones did not."""

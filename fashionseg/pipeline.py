@@ -23,7 +23,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -206,7 +206,7 @@ class Pipeline:
 
         def produce() -> None:
             for item in items:
-                with _waiting("blocked"):
+                with waiting("blocked"):
                     channel.put(item)
                 clock.items += 1
 
@@ -328,12 +328,12 @@ class _Places(Generic[T, U]):
         self._lock = threading.Lock()
 
     def take(self) -> tuple[T, Channel[U]] | None:
-        with _waiting("starved"):
+        with waiting("starved"):
             self._lock.acquire()
         try:
             slot: Channel[U] = Channel(1)
             for item in self._items:
-                with _waiting("blocked"):
+                with waiting("blocked"):
                     self._slots.put(slot)
                 return item, slot
             return None
@@ -344,7 +344,7 @@ class _Places(Generic[T, U]):
 def _drain(channel: Channel[T]) -> Iterator[T]:
     """The items of a channel until it ends; waiting is charged to the thread that waits."""
     while True:
-        with _waiting("starved"):
+        with waiting("starved"):
             try:
                 item = channel.get()
             except ChannelClosed:
@@ -354,7 +354,7 @@ def _drain(channel: Channel[T]) -> Iterator[T]:
 
 def _drain_slots(slots: Channel[Channel[U]]) -> Iterator[U]:
     for slot in _drain(slots):
-        with _waiting("starved"):
+        with waiting("starved"):
             item = slot.get()
         yield item
 
@@ -370,7 +370,8 @@ _waits = _Waits()
 
 
 @contextmanager
-def _waiting(kind: str) -> Iterator[None]:
+def waiting(kind: Literal["starved", "blocked"]) -> Iterator[None]:
+    """Charge the block to the waits of the current thread: inside a stage, it is no work of that stage."""
     began = time.perf_counter()
     try:
         yield

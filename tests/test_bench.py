@@ -263,6 +263,12 @@ def test_rounds_go_through_all_rows_before_the_next(children, clip):
     ] * 4
 
 
+def test_the_batch_is_that_of_segment_where_none_is_given(children, clip, monkeypatch):
+    monkeypatch.setattr("fashionseg.backends.registry.gpu_present", lambda: True)
+    result = bench(BenchOptions(devices=("cpu", "cuda"), source=clip, repeat=1))
+    assert [row.batch for row in result.rows] == [1, 8]
+
+
 def test_rows_are_medians_with_their_range(children, clip):
     (row,) = bench(BenchOptions(source=clip, repeat=3)).rows
     assert row.runs == 9

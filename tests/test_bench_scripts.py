@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+import threading
 from argparse import Namespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from fashionseg.backends.registry import open_backend
 from fashionseg.benchmarks import floor, model_cpu, pipeline, scale, startup
 from fashionseg.benchmarks.clip import write_panning_clip
-from fashionseg.benchmarks.pipeline_speed import stage_clocks
+from fashionseg.benchmarks.pipeline_speed import Watch, stage_clocks
 from fashionseg.benchmarks.stages import STAGES, StageCost, bound_fps, clip_end, stages_alone
 from fashionseg.errors import FashionsegError
 from fashionseg.model import read_model
@@ -47,10 +48,43 @@ def test_a_clip_ends_where_it_is_told(clip):
 def test_clocks_become_shares():
     summary = Summary(Plan((), (), (), None), frames=10)
     summary.clocks = [StageClock("infer", busy=3.0, starved=0.5, blocked=0.5, threads=2), StageClock("idle")]
-    infer, idle = stage_clocks(summary)
+    infer, idle = stage_clocks(summary, 2)
     assert (infer["busy"], infer["starved"], infer["blocked"]) == (0.75, 0.125, 0.125)
     assert infer["ms"] == 300.0
     assert idle["busy"] == 0.0
+    summary.clocks = [StageClock("infer", busy=3.9, starved=4.0, blocked=0.1, threads=2)]
+    (infer,) = stage_clocks(summary, 1)
+    assert infer["threads"] == 1 and infer["busy"] == pytest.approx(3.9 / 4), "its one run at a time is at its limit"
+
+
+def test_frames_a_second_count_from_the_end_of_the_first_batch():
+    watch = Watch()
+    watch.times = [5.0, 5.0, 5.0, 6.0, 6.0, 6.0, 7.0, 7.0]
+    assert watch.fps(8.0, batch=3) == 5 / 3
+    assert watch.fps(8.0, batch=1) == 7 / 3
+    assert watch.fps(8.0, batch=32) == 4 / 2
+    watch.times = [5.0]
+    assert watch.fps(8.0, batch=1) is None
+
+
+def test_stages_run_the_model_as_segment_does(clip):
+    """In whole batches, even large ones, and on a GPU several at a time."""
+
+    class Gpu(scale.StubBackend):
+        def __init__(self, streams):
+            super().__init__(read_model().spec, 1)
+            self.device, self.streams = "trt:0", streams
+            self.batches, self.together = [], threading.Barrier(streams, timeout=10)
+
+        def run(self, images, image_sizes):
+            self.batches.append(len(images))
+            self.together.wait()
+            return super().run(images, image_sizes)
+
+    for streams, batch, frames, expected in ((1, 20, 20, [20]), (2, 5, 20, [5] * 4), (2, 10, 20, [10, 10])):
+        backend = Gpu(streams)
+        stages_alone(clip, backend, frames=frames, batch=batch)
+        assert backend.batches == expected
 
 
 def test_the_pipeline_script(clip, tmp_path, capsys, monkeypatch):

@@ -79,10 +79,8 @@ class BoundType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
     "--batch",
     "batches",
     type=BatchesType(),
-    default="1",
-    show_default=True,
     metavar="N,...",
-    help="Pictures a run: one or more sizes.",
+    help="Pictures a run: one or more sizes. Default: as `segment`, 8 on a GPU, 1 on a CPU.",
 )
 @click.option(
     "--source", type=PATH, metavar="VIDEO", help="The video to run, decode to encode. Default: a drawn clip of 720p."

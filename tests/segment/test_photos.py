@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -254,3 +255,18 @@ def test_output_inside_the_source_is_not_read(tmp_path):
     first, _ = run([tmp_path], out)
     second, _ = run([tmp_path], out)
     assert len(first.plan.sources) == len(second.plan.sources) == 2
+
+
+def test_waiting_for_the_model_is_no_work(tmp_path):
+    """Neither waiting for its loading, nor one thread's waiting for the other's run where one runs at a time."""
+    stubs.write_photos(tmp_path / "in", 10)
+
+    def open_slowly(model):
+        time.sleep(0.15)
+        return stubs.StubBackend(model.spec, lambda number, images: time.sleep(0.02))
+
+    options = SegmentOptions(device="cpu", save=frozenset({"predictions"}))
+    summary = segment([tmp_path / "in"], tmp_path / "out", options, open_backend=open_slowly)
+    (infer,) = (clock for clock in summary.clocks if clock.name == "infer")
+    assert 0.2 < infer.busy < 0.4, "ten runs of 20 ms"
+    assert infer.starved > 0.3, "two threads, 150 ms of loading"
