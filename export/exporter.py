@@ -193,7 +193,7 @@ def _spec(opened: Checkpoint, options: ExportOptions, network: Any) -> ModelSpec
         checkpoint_sha256=opened.sha256,
         config=cfg.dump(),
         dataset=options.dataset or PurePath(str(written.get("dataset", ""))).name,
-        metrics=_metrics(written.get("metrics")) | dict(options.metrics),
+        metrics=_metrics(written, opened.path.name) | dict(options.metrics),
         licence=options.licence,
     )
 
@@ -203,11 +203,12 @@ def _triple(values: Sequence[float]) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _metrics(written: object) -> dict[str, float]:
-    """The figures among what a training run wrote."""
-    if not isinstance(written, dict):
+def _metrics(written: Mapping[str, Any], checkpoint: str) -> dict[str, float]:
+    """The figures that a training run measured of this very checkpoint."""
+    figures = written.get("metrics")
+    if not isinstance(figures, dict) or written.get("metrics_of") != checkpoint:
         return {}
-    return {str(k): float(v) for k, v in written.items() if isinstance(v, int | float) and v == v}
+    return {str(k): float(v) for k, v in figures.items() if isinstance(v, int | float) and v == v}
 
 
 def _require_detectron2() -> None:

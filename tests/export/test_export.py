@@ -56,9 +56,24 @@ def trained(tmp_path_factory):
     torch.save(content, folder / "model_final.pth")
     (folder / "config.yaml").write_text(cfg.dump())
     (folder / "metadata.json").write_text(
-        json.dumps({"dataset": "drawn", "metrics": {"segm/AP": 12.5, "segm/APl": float("nan"), "best": None}})
+        json.dumps(
+            {
+                "dataset": "drawn",
+                "metrics": {"segm/AP": 12.5, "segm/APl": float("nan"), "best": None},
+                "metrics_of": "model_final.pth",
+            }
+        )
     )
     return folder / "model_final.pth"
+
+
+def test_figures_are_those_of_the_exported_checkpoint():
+    from fashionseg.export.exporter import _metrics
+
+    written = {"metrics": {"segm/AP": 12.5}, "metrics_of": "model_best.pth"}
+    assert _metrics(written, "model_best.pth") == {"segm/AP": 12.5}
+    assert _metrics(written, "model_final.pth") == {}
+    assert _metrics({"metrics": {"segm/AP": 12.5}}, "model_best.pth") == {}
 
 
 @detectron2
