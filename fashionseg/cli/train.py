@@ -130,7 +130,10 @@ def train(
         if (output / "run.json").exists():
             _show_command("train", "-o", str(output), "--resume", before="go on with:")
         raise
-    _report(result, options, as_json)
+    if result is not None:
+        _report(result, options, as_json)
+    elif not options.quiet:
+        click.echo(f"trained: the results are in {output} of the first machine", err=True)
 
 
 def _check_machines(machines: int, rank: int, dist_url: str, **_others: Any) -> None:

@@ -48,11 +48,11 @@ class TrainingSet:
         return any(isinstance(a["segmentation"], dict) for r in self.records for a in r["annotations"])
 
     def instances(self) -> list[int]:
-        """Number of garments of each class."""
+        """Number of garments of each class, crowds not counted."""
         counts = [0] * len(self.class_names)
         for record in self.records:
             for annotation in record["annotations"]:
-                counts[annotation["category_id"]] += 1
+                counts[annotation["category_id"]] += not annotation["iscrowd"]
         return counts
 
 
@@ -80,7 +80,7 @@ def read_sets(files: Sequence[Path], folders: Sequence[Path], labels: str = "") 
         [record for one in sets for record in one.records],
         ", ".join(one.source for one in sets),
     )
-    if not any(record["annotations"] for record in joined.records):
+    if not any(joined.instances()):
         raise DataError(f"{joined.source} has no annotation to learn from")
     return joined
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SEED_STRIDE = 1_000_003
 
 
-class EarlyStop(Exception):
-    """Validation has not become better for long enough."""
+class EarlyStop(BaseException):
+    """Validation has not become better for long enough; no `Exception`, whose traceback Detectron2 would log."""
 
 
 class StepSeed(HookBase):
@@ -43,6 +43,27 @@ class StepSeed(HookBase):
         torch.manual_seed((self._seed * _SEED_STRIDE + self.trainer.iter) * 1009 + comm.get_rank())
 
 
+class ShareStatistics(HookBase):
+    """Gives all processes the mean of their batch normalisation's running statistics.
+
+    Each sees its own photos; without this, a measurement would mix networks, and a checkpoint hold those of one.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        layers = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+        self._statistics = [b for layer in layers for b in (layer.running_mean, layer.running_var) if b is not None]
+
+    def after_step(self) -> None:
+        """Average over the processes."""
+        world = comm.get_world_size()
+        if world == 1 or not self._statistics:
+            return
+        together = torch.cat([buffer.flatten() for buffer in self._statistics])
+        torch.distributed.all_reduce(together)
+        parts = (together / world).split([buffer.numel() for buffer in self._statistics])
+        torch._foreach_copy_(self._statistics, [p.view_as(b) for p, b in zip(parts, self._statistics, strict=True)])
+
+
 class UpdateAverage(HookBase):
     """Keeps the exponential average of the weights."""
 
@@ -55,7 +76,7 @@ class UpdateAverage(HookBase):
 
 
 class Validate(HookBase):
-    """Measures every so often and at the end, keeps the best weights, and stops early.
+    """Measures every so often and at the end, keeps the best weights, and tells when to stop early.
 
     Attributes:
         best: highest value of the metric so far, in points; None before the first measurement.
@@ -71,21 +92,26 @@ class Validate(HookBase):
         metric: str,
         period: int,
         patience: int,
+        stop: Callable[[], None],
     ) -> None:
+        """Args:
+        measure: gives all figures; is told whom to tell how far it is.
+        save_best: keeps the present weights as the best.
+        metric: the figure that decides.
+        period: steps between measurements; 0 measures at the end alone.
+        patience: calls `stop` after so many measurements without a better one; 0 never.
+        stop: asks for the end of training after this step.
+        """
         self.watch: Callable[[int, int], None] | None = None
         self._measure, self._save_best = measure, save_best
-        self._metric, self._period, self._patience = metric, period, patience
+        self._metric, self._period, self._patience, self._stop = metric, period, patience, stop
         self.best: float | None = None
         self.best_step = 0
         self.best_figures: dict[str, float] = {}
         self._without_gain = 0
 
     def after_step(self) -> None:
-        """Measure if it is time.
-
-        Raises:
-            EarlyStop: `patience` measurements in a row brought nothing.
-        """
+        """Measure if it is time."""
         done = self.trainer.iter + 1
         if done != self.trainer.max_iter and (not self._period or done % self._period):
             return
@@ -98,30 +124,37 @@ class Validate(HookBase):
             self._save_best()
         else:
             self._without_gain += 1
-        if self._patience and self._without_gain >= self._patience and done != self.trainer.max_iter:
-            raise EarlyStop
+        if done != self.trainer.max_iter:
+            self._stop_if_in_vain()
+
+    def _stop_if_in_vain(self) -> None:
+        if self._patience and self._without_gain >= self._patience:
+            self._stop()
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {
-            "best": self.best,
-            "best_step": self.best_step,
-            "without_gain": self._without_gain,
-            "figures": self.best_figures,
-        }
+        return {"best_step": self.best_step, "without_gain": self._without_gain, "figures": self.best_figures}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.best, self.best_step = state["best"], state["best_step"]
-        self._without_gain, self.best_figures = state["without_gain"], state["figures"]
+        """From the checkpoint; where `patience` has run out already, nothing more is to be done."""
+        self.best_step, self._without_gain, self.best_figures = (
+            state["best_step"],
+            state["without_gain"],
+            state["figures"],
+        )
+        self.best = self.best_figures.get(self._metric)
+        self._stop_if_in_vain()
 
 
 class Checkpoint(HookBase):
-    """Writes a checkpoint every `period` steps and after the last one; keeps the newest few."""
+    """Writes a checkpoint every `period` steps and after the last one; keeps the newest few.
 
-    def __init__(self, checkpointer: SafeCheckpointer, period: int, keep: int) -> None:
+    Registered last: where `is_over` says that this step was the last one, it ends the training.
+    """
+
+    def __init__(self, checkpointer: SafeCheckpointer, period: int, keep: int, is_over: Callable[[], bool]) -> None:
         self._writer = PeriodicCheckpointer(checkpointer, period, max_to_keep=keep or None)
-        self._folder = checkpointer.save_dir
+        self._folder, self._is_over = checkpointer.save_dir, is_over
 
     def before_train(self) -> None:
         """Take the checkpoints of an earlier part of the run into account."""
@@ -130,12 +163,18 @@ class Checkpoint(HookBase):
         self._writer.recent_checkpoints = sorted(str(p) for p in Path(self._folder).glob("model_[0-9]*.pth"))
 
     def after_step(self) -> None:
-        """Write if it is time."""
-        step = self.trainer.iter
-        if step + 1 == self.trainer.max_iter and (step + 1) % self._writer.period:
+        """Write if it is time.
+
+        Raises:
+            EarlyStop: training is over before its last step.
+        """
+        step, is_over = self.trainer.iter, self._is_over()
+        if (is_over or step + 1 == self.trainer.max_iter) and (step + 1) % self._writer.period:
             self._writer.save(f"model_{step:07d}", iteration=step)
         elif comm.is_main_process():
             self._writer.step(step)
+        if is_over:
+            raise EarlyStop
 
 
 class MetricsCsv(HookBase):

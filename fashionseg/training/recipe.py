@@ -110,7 +110,7 @@ class Validation:
     """Choice among checkpoints by the validation set; how often it is measured is Detectron2's `TEST.EVAL_PERIOD`.
 
     Attributes:
-        metric: the figure that decides, such as "segm/AP".
+        metric: the figure that decides: bbox/ or segm/, then AP, AP50 or AP75, or AP or AP50 of a class ("AP-shirt").
         patience: stop after so many measurements without a better one; 0 never stops early.
     """
 
@@ -120,8 +120,10 @@ class Validation:
     def problems(self) -> list[str]:
         """What is wrong with these values, in words."""
         task, _, figure = self.metric.partition("/")
-        if task not in ("bbox", "segm") or not figure.startswith("AP"):
-            return [f"validation.metric must be like segm/AP or bbox/AP50, not {self.metric!r}"]
+        name, of_class, label = figure.partition("-")
+        known = ("AP", "AP50") if of_class else ("AP", "AP50", "AP75")
+        if task not in ("bbox", "segm") or name not in known or bool(of_class) != bool(label):
+            return [f"validation.metric must be like segm/AP, bbox/AP50 or segm/AP-CLASS, not {self.metric!r}"]
         return [] if self.patience >= 0 else ["validation.patience must not be negative"]
 
 

@@ -99,8 +99,11 @@ def require_extra() -> None:
             raise MissingExtraError(package, "train")
 
 
-def train(options: TrainOptions) -> TrainResult:
-    """Train a model; everything lies in `options.output` afterwards.
+def train(options: TrainOptions) -> TrainResult | None:
+    """Train a model; everything lies in `options.output` of the first machine afterwards.
+
+    Returns:
+        What has come of it; None on the other machines.
 
     Raises:
         FashionsegError: data, recipe, weights or machine do not allow it, or training cannot go on.
@@ -114,10 +117,10 @@ def train(options: TrainOptions) -> TrainResult:
             require_readable(each)  # a broken photo would come to light in the midst of training
     if options.rank == 0:
         _open_folder(options)
-
+    make_folder(options.output)
     with _hushed():
         _launch(options, data, val)
-    return read_result(options.output)
+    return None if options.rank else read_result(options.output)
 
 
 def _launch(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> None:
@@ -127,11 +130,7 @@ def _launch(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -
 
     from fashionseg.training.worker import work
 
-    found = torch.cuda.device_count()
-    if not options.device.startswith("cpu") and found and options.gpus > found:
-        raise DeviceError(f"--gpus {options.gpus} asks for more than the {found} GPUs of this machine")
-    if options.device.startswith("cuda") and not found:
-        raise DeviceError(f"--device {options.device}: torch finds no GPU here")
+    _require_gpus(options, torch.cuda.device_count())
     try:
         launch(
             work,
@@ -147,6 +146,16 @@ def _launch(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -
         raise TrainingError(last.partition(": ")[2] or last) from error
     except ProcessExitedException as error:
         raise TrainingError(f"a training process was killed ({error}); go on with --resume") from error
+
+
+def _require_gpus(options: TrainOptions, found: int) -> None:
+    if options.device == "cpu":
+        return
+    if not found and (options.device or options.gpus > 1):
+        asked = f"--device {options.device}" if options.device else f"--gpus {options.gpus}"
+        raise DeviceError(f"{asked}: torch finds no GPU here; --device cpu trains without")
+    if found and options.gpus > found:
+        raise DeviceError(f"--gpus {options.gpus} asks for more than the {found} GPUs of this machine")
 
 
 @contextlib.contextmanager
@@ -185,7 +194,16 @@ def _read_val(options: TrainOptions, data: TrainingSet) -> TrainingSet | None:
     folder = options.val_folder()
     val = read_sets([options.val], [folder] if folder else [])
     require_same_classes(data, val)
+    _require_figure(options.recipe.validation.metric, val)
     return val
+
+
+def _require_figure(metric: str, val: TrainingSet) -> None:
+    """Refuse to choose checkpoints by the figure of a class that the validation set does not show."""
+    _, of_class, label = metric.partition("/")[2].partition("-")
+    shown = [name for name, number in zip(val.class_names, val.instances(), strict=True) if number]
+    if of_class and label not in shown:
+        raise TrainingError(f"validation.metric {metric}: {val.source} shows {', '.join(shown)}, and no {label}")
 
 
 def _open_folder(options: TrainOptions) -> None:

@@ -19,7 +19,7 @@ from detectron2.utils.events import TensorboardXWriter
 from fashionseg.errors import DataError, TrainingError
 from fashionseg.training.checkpoints import SafeCheckpointer, kept
 from fashionseg.training.ema import ExponentialAverage
-from fashionseg.training.hooks import Checkpoint, EarlyStop, MetricsCsv, StepSeed, UpdateAverage
+from fashionseg.training.hooks import Checkpoint, EarlyStop, MetricsCsv, ShareStatistics, StepSeed, UpdateAverage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,7 +73,7 @@ class StageRun:
         checkpointer: writes and reads its checkpoints.
         average: of the weights, or None.
         start: the step it begins with; > 0 after a resume.
-        stopped_early: whether validation ended it.
+        stopped_early: whether validation ended it, or ends it after this step.
     """
 
     trainer: Any
@@ -97,13 +97,14 @@ def prepare(stage: Stage, resume: bool, more_hooks: Callable[[StageRun], list[An
     trainer.scheduler = build_lr_scheduler(cfg, optimizer)
     parts = {"trainer": trainer, **({"ema": average} if average else {}), **stage.extra}
     run = StageRun(trainer, SafeCheckpointer(stage.saved, stage.folder, **parts), average)
-    trainer.register_hooks([StepSeed(cfg.SEED), hooks.IterationTimer()])
+    trainer.register_hooks([StepSeed(cfg.SEED), hooks.IterationTimer(), ShareStatistics(stage.network)])
     if average:
         trainer.register_hooks([UpdateAverage(average)])
     trainer.register_hooks([hooks.LRScheduler(), *more_hooks(run)])
     if comm.is_main_process():
         trainer.register_hooks(_recorders(stage))
-    trainer.register_hooks([Checkpoint(run.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, stage.keep)])
+    period = cfg.SOLVER.CHECKPOINT_PERIOD
+    trainer.register_hooks([Checkpoint(run.checkpointer, period, stage.keep, lambda: run.stopped_early)])
     if resume and run.checkpointer.has_checkpoint():
         _go_back(run, stage)
     trainer.reset_data_loader(lambda: stage.loader(run.start))
@@ -138,16 +139,18 @@ def _another_optimizer(checkpoint: str) -> TrainingError:
 
 
 def execute(run: StageRun, steps: int) -> None:
-    """Train up to `steps`, or until validation ends it.
+    """Train up to `steps`, or until validation ends it; nothing where it has come to its end already.
 
     Raises:
         TrainingError: the loss is no number, or memory or the disk is full; the last good checkpoint is named.
         DataError: a photo cannot be used; the last good checkpoint is named.
     """
+    if run.stopped_early or run.start >= steps:
+        return
     try:
         run.trainer.train(run.start, steps)
     except EarlyStop:
-        run.stopped_early = True
+        pass
     except (FloatingPointError, MemoryError, RuntimeError, OSError, DataError) as error:
         reason = _explanation(error)
         if reason is None:

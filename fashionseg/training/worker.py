@@ -167,11 +167,11 @@ def _detector_stage(
         return [*judge, *_shown(options, run, "detector", solver.IMS_PER_BATCH, judge)]
 
     run = prepare(stage, options.resume, more_hooks)
-    if run.start < solver.MAX_ITER:
-        execute(run, solver.MAX_ITER)
+    execute(run, solver.MAX_ITER)
     _keep_average(run, detector)
     if comm.is_main_process():
         _finish(options, detector, data, run, judge[0] if judge else None)
+    comm.synchronize()
 
 
 def _validation(
@@ -190,7 +190,10 @@ def _validation(
             state = run.average.average() if run.average else detector.state_dict()
             write_checkpoint(options.output / _BEST, _weights_file(state, data), run.checkpointer.last_good)
 
-    return Validate(measure, save_best, rule.metric, cfg.TEST.EVAL_PERIOD, rule.patience)
+    def stop() -> None:
+        run.stopped_early = True
+
+    return Validate(measure, save_best, rule.metric, cfg.TEST.EVAL_PERIOD, rule.patience, stop)
 
 
 def _shown(
@@ -212,13 +215,13 @@ def _finish(options: TrainOptions, detector: Any, data: TrainingSet, run: StageR
     write_checkpoint(output / _FINAL, _weights_file(detector.state_dict(), data), run.checkpointer.last_good)
     if judge is not None and judge.best is None and (output / _BEST).exists():
         (output / _BEST).unlink()
-    figures = judge.best_figures if judge else {}
     metadata = {
         "class_names": list(data.class_names),
         "category_ids": list(data.category_ids),
         "dataset": data.source,
         "recipe": options.recipe.name,
-        "metrics": figures,
+        "metrics": judge.best_figures if judge else {},
+        "metrics_of": _BEST,
         "best_step": judge.best_step if judge else 0,
         "stopped_early": run.stopped_early,
     }

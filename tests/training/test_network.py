@@ -76,6 +76,26 @@ def test_the_average_follows_and_gives_back():
     assert float(other.average()["weight"]) == float(average.average()["weight"])
 
 
+def test_processes_share_the_statistics_of_batch_normalisation(monkeypatch):
+    import torch
+
+    from fashionseg.training import hooks
+
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    module[0].running_mean[:] = torch.tensor([1.0, 2.0])
+    others = torch.tensor([3.0, 4.0, 5.0, 7.0, 2.0, 3.0])  # mean and variance of both layers in another process
+    share = hooks.ShareStatistics(module)
+    share.after_step()
+    assert module[0].running_mean.tolist() == [1, 2], "there is no other process"
+    monkeypatch.setattr(hooks.comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda together: together.add_(others))
+    share.after_step()
+    assert module[0].running_mean.tolist() == [2, 3]
+    assert module[0].running_var.tolist() == [3, 4]
+    assert (float(module[2].running_mean), float(module[2].running_var)) == (1, 2)
+    hooks.ShareStatistics(module[1]).after_step()
+
+
 def test_rare_labels_weigh_more_within_bounds(tmp_path):
     from PIL import Image
 

@@ -17,7 +17,7 @@ from fashionseg.errors import DataError, DeviceError, TrainingError
 from fashionseg.training.recipe import read_recipe, with_overrides
 from fashionseg.training.run import TrainOptions, resumed_options, train
 
-from .conftest import TINY, make_set
+from .conftest import CLASSES, TINY, make_set
 
 pytest.importorskip("detectron2")
 pytestmark = pytest.mark.detectron2
@@ -63,6 +63,10 @@ def losses(folder):
     table = rows(folder)
     names = ["total_loss", *(n for n in table[0] if n.startswith("loss_"))]
     return np.array([[float(row[name]) for name in names] for row in table])
+
+
+def metadata_of(folder):
+    return json.loads((folder / "metadata.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["deepfashion2", "small"])
@@ -112,8 +116,9 @@ def test_a_run_leaves_everything_that_is_promised(tiny_set, tmp_path):
     assert len(rows(run / "semantic")) == 4
     assert [row["step"] for row in rows(run) if row["segm/AP"]] == ["3", "6"]
     assert result.final == run / "model_final.pth"
+    assert metadata_of(run)["metrics_of"] == result.best.name
     assert "segm/AP50" in result.metrics
-    metadata = json.loads((run / "metadata.json").read_text())
+    metadata = metadata_of(run)
     assert metadata["class_names"][0] == "short_sleeved_shirt"
     assert metadata["category_ids"] == [1, 2, 3, 4, 5]
     weights = torch.load(result.final, weights_only=True)
@@ -136,13 +141,31 @@ def test_best_score_and_patience_survive_a_resume(tiny_set, tmp_path):
     more = {"val": tiny_set[0], "val_images": tiny_set[1]}
     extra = ["SOLVER.MAX_ITER=5", "TEST.EVAL_PERIOD=5", "validation.patience=2"]
     train(options(tiny_set, tmp_path / "run", extra=extra, **more))
-    first = json.loads((tmp_path / "run/metadata.json").read_text())
+    first = metadata_of(tmp_path / "run")
     longer = resumed_options(tmp_path / "run", device="cpu", quiet=True)
-    train(replace(longer, recipe=with_overrides(longer.recipe, ["SOLVER.MAX_ITER=30", "SOLVER.BASE_LR=1e-12"])))
-    second = json.loads((tmp_path / "run/metadata.json").read_text())
+    longer = replace(longer, recipe=with_overrides(longer.recipe, ["SOLVER.MAX_ITER=30", "SOLVER.BASE_LR=1e-12"]))
+    train(longer)
+    second = metadata_of(tmp_path / "run")
     assert second["best_step"] >= first["best_step"] > 0
     assert second["stopped_early"], "random weights that stay as they are cannot become better"
-    assert len(rows(tmp_path / "run")) < 30
+    table = rows(tmp_path / "run")
+    assert len(table) < 30
+    assert [row["step"] for row in table if row["segm/AP"]] == [str(n) for n in range(5, len(table) + 1, 5)]
+    assert (tmp_path / "run" / f"model_{len(table) - 1:07d}.pth").is_file()
+    assert "Traceback" not in (tmp_path / "run/log.txt").read_text()
+    train(longer)
+    assert metadata_of(tmp_path / "run")["stopped_early"], "patience has run out"
+    assert rows(tmp_path / "run") == table
+
+
+def test_checkpoints_are_chosen_by_a_figure_that_will_be_there(tiny_set, tmp_path):
+    val = make_set(tmp_path / "val", 2, seed=9)  # one garment in all
+    shown = CLASSES[json.loads(val[0].read_text())["annotations"][0]["category_id"] - 1]
+    for label in ("skirt", *set(CLASSES) - {shown}):
+        extra = [f"validation.metric=segm/AP-{label}"]
+        with pytest.raises(TrainingError, match=rf"metric segm/AP-{label}: .*set9.json shows {shown}, and no {label}"):
+            train(options(tiny_set, tmp_path / "run", extra=extra, val=val[0], val_images=val[1]))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -250,6 +273,14 @@ def test_two_processes_train_together(tiny_set, tmp_path):
     assert len(rows(tmp_path / "run")) == 2
 
 
+def test_results_are_the_first_machines(tiny_set, tmp_path, monkeypatch):
+    from fashionseg.training import run
+
+    monkeypatch.setattr(run, "_launch", lambda *_: None)
+    assert train(options(tiny_set, tmp_path / "run", machines=2, rank=1, dist_url="tcp://host:29500")) is None
+    assert not list((tmp_path / "run").iterdir())
+
+
 def test_photos_a_step_must_be_shared_evenly(monkeypatch):
     from fashionseg.training import worker
 
@@ -278,8 +309,9 @@ def test_what_cannot_start(tiny_set, tmp_path):
     import torch
 
     if not torch.cuda.is_available():
-        with pytest.raises(DeviceError, match="finds no GPU"):
-            train(options(tiny_set, tmp_path / "gpu", device="cuda"))
+        for more in ({"device": "cuda"}, {"device": "", "gpus": 8}):
+            with pytest.raises(DeviceError, match="finds no GPU"):
+                train(options(tiny_set, tmp_path / "gpu", **more))
 
 
 @pytest.mark.parametrize("processes", [0, 1])
