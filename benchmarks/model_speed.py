@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends.live_rows import live_rows_only
-from fashionseg.backends.registry import open_backend, parse_device
+from fashionseg.backends.registry import may_run_on_gpu, open_backend, parse_device
 from fashionseg.benchmarks.floor import count_work, floor_seconds, measure_machine
 from fashionseg.benchmarks.machine import gpu_memory_bytes, peak_memory_bytes
 from fashionseg.model import read_model
@@ -134,5 +134,4 @@ def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -
 
 def _gpu_memory(device: str) -> int | None:
     """Bytes in use on a GPU, by all processes; None for a CPU or where nobody tells."""
-    parsed = parse_device(device)
-    return None if parsed.kind == "cpu" else gpu_memory_bytes(parsed.index)
+    return gpu_memory_bytes(parse_device(device).index) if may_run_on_gpu(device) else None

@@ -77,7 +77,7 @@ def model_alone(clip: Clip, model: ModelFile) -> float:
     """Frames a second of the model on frames that are in memory already."""
     pictures = [prepare(frame, model.spec) for frame in itertools.islice(_frames(clip), 16)]
     batches = [make_batch([picture], model.spec.size_divisor) for picture in pictures]
-    with open_backend(model, "cpu", several_runs=True) as backend:
+    with open_backend(model, "cpu", several_runs=True, min_score=CONF) as backend:
         return throughput(backend, batches, MODEL_SECONDS)
 
 
@@ -85,7 +85,7 @@ def plain_loop(clip: Clip, model: ModelFile) -> float:
     """Frames a second of one step after the other."""
     annotator = Annotator(model.spec.class_names)
     began = time.perf_counter()
-    with open_backend(model, "cpu") as backend, _Writer(clip) as writer:
+    with open_backend(model, "cpu", min_score=CONF) as backend, _Writer(clip) as writer:
         for frame in _frames(clip):
             images, sizes = make_batch([prepare(frame, model.spec)], model.spec.size_divisor)
             raw = backend.run(images, sizes)
@@ -201,7 +201,7 @@ def measure(clip: Clip, model: ModelFile, checkpoint: Path | None, rounds: int) 
 
 def bound(clip: Clip, model: ModelFile) -> float:
     """Frames a second that the cores could do if nothing ever waited."""
-    with open_backend(model, "cpu", several_runs=True) as backend:
+    with open_backend(model, "cpu", several_runs=True, min_score=CONF) as backend:
         return bound_fps(stages_alone(clip.path, backend, frames=clip.frames, conf=CONF), usable_cores())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.backends.onnxrt import usable_cores
-from fashionseg.backends.registry import open_backend
+from fashionseg.backends.registry import may_run_on_gpu, open_backend
 from fashionseg.benchmarks.machine import peak_memory_bytes
 from fashionseg.benchmarks.stages import bound_fps, clip_end, stages_alone
 from fashionseg.errors import MediaError
@@ -117,7 +117,9 @@ def _batch(settings: dict[str, Any]) -> int:
 
 
 def _open(model: ModelFile, settings: dict[str, Any]) -> Backend:
-    return open_backend(model, settings["device"], threads=settings["threads"], several_runs=True)
+    """As `segment` does."""
+    least = SegmentOptions().conf
+    return open_backend(model, settings["device"], threads=settings["threads"], several_runs=True, min_score=least)
 
 
 def _alone(settings: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def _alone(settings: dict[str, Any]) -> dict[str, Any]:
         costs = stages_alone(settings["source"], backend, frames=frames, batch=batch)
     per_frame = {stage: (cost.cpu / cost.frames, cost.wall / cost.frames) for stage, cost in costs.items()}
     bound = bound_fps(costs, cores)
-    if backend.device != "cpu":
+    if may_run_on_gpu(backend.device):
         bound = min(bound, 1 / per_frame["infer"][1])
     return {
         "cpu_ms": {stage: 1000 * cpu for stage, (cpu, _) in per_frame.items()},

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fashionseg.backends.registry import may_run_on_gpu
 from fashionseg.drawing import Annotator
 from fashionseg.inference import Inferred, Prepared, Runner, form_groups, in_order, prepare_frame
 from fashionseg.masks import paste_masks
@@ -74,7 +75,7 @@ def stages_alone(
     """
     costs = {stage: StageCost() for stage in STAGES}
     names = backend.spec.class_names
-    streams = 1 if backend.device == "cpu" else backend.streams
+    streams = backend.streams if may_run_on_gpu(backend.device) else 1
     turn = batch * streams
     chunk_size = -(-CHUNK // turn) * turn  # whole batches
     source = Source(0, Path(path), Path(path).name, "video")

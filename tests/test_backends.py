@@ -9,18 +9,21 @@ import pytest
 import stubs
 
 from fashionseg.backends import registry
-from fashionseg.errors import DeviceError, FashionsegError, ModelError, OutOfMemoryError
+from fashionseg.cli.main import run
+from fashionseg.errors import DeviceError, FashionsegError, MissingExtraError, ModelError, OutOfMemoryError
 from fashionseg.model import ModelFile, read_model
 
 
-@pytest.fixture(scope="module", params=["cpu", "cuda", "trt"])
+@pytest.fixture(scope="module", params=list(registry.KINDS))
 def backend(request):
     """Every backend this machine can have, over the embedded model."""
-    if request.param != "cpu" and not registry.gpu_present():
+    if registry.KINDS[request.param].needs_gpu and not registry.gpu_present():
         pytest.skip("this machine has no GPU")
-    if request.param == "trt":
-        pytest.importorskip("tensorrt", exc_type=ImportError)
-    with registry.open_backend(read_model(), request.param, threads=2) as opened:
+    try:
+        opened = registry.open_backend(read_model(), request.param, threads=2)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    with opened:
         yield opened
 
 
@@ -118,6 +121,33 @@ def test_device_names(text, expected):
 def test_names_that_are_no_device(text):
     with pytest.raises(ValueError, match="is not a device"):
         registry.parse_device(text)
+
+
+def test_a_backend_is_added_by_one_line(monkeypatch, capsys):
+    """Names, help, refusals and the opening of a device all come from the one table."""
+    asked = []
+
+    def open_mine(model, index, request):
+        asked.append((index, request.threads))
+        return stubs.StubBackend(model.spec)
+
+    monkeypatch.setitem(registry.KINDS, "mine", registry.Kind(open_mine, indexed=True))
+    monkeypatch.setattr(registry, "gpu_present", lambda: False)
+    assert str(registry.parse_device("mine")) == "mine:0" and str(registry.parse_device("cpu")) == "cpu"
+    with registry.open_backend(read_model(), "mine:2", threads=3) as opened:
+        assert isinstance(opened, stubs.StubBackend)
+    assert asked == [(2, 3)]
+    assert not registry.may_run_on_gpu("mine")
+    with pytest.raises(ValueError, match=r"use auto, cpu, cuda, cuda:1, trt, trt:1, mine or mine:1"):
+        registry.parse_device("yours")
+    assert run(["segment", "--help"]) == 0
+    assert "auto|cpu|cuda[:i]|trt[:i]|mine[:i]" in capsys.readouterr().out
+    monkeypatch.setitem(registry.KINDS, "mine", registry.Kind(open_mine, needs_gpu=True))
+    assert registry.may_run_on_gpu("mine")
+    with pytest.raises(DeviceError, match="device mine was asked for, but this machine shows no NVIDIA GPU"):
+        registry.open_backend(read_model(), "mine")
+    with pytest.raises(ValueError, match="'mine:1' is not a device"):
+        registry.parse_device("mine:1")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:3", "trt", "trt:1"])

@@ -1,8 +1,14 @@
 """Backends run a model file: `onnxrt.py` with ONNX Runtime, `trt.py` with TensorRT.
 
 A backend knows tensors and devices. It knows nothing about photos, videos, drawing or files other than the model.
-To add one: write a class with the attributes and methods of `Backend`, add a line to `_OPENERS` in `registry.py`
-and to the list of backends in `tests/test_backends.py`.
+To add one: write a class with the attributes and methods of `Backend`, a function that loads a model into it, and a
+line in `KINDS` of `registry.py`:
+
+    def _open_mine(model: ModelFile, index: int, request: Request) -> Backend: ...
+
+    KINDS = {..., "mine": Kind(_open_mine)}
+
+Then `--device mine` is a device everywhere, and `tests/test_backends.py` asks it what it asks all others.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fashionseg.backends import Backend
     from fashionseg.model import ModelFile
 
-DEVICE_KINDS = ("auto", "cpu", "cuda", "trt")
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Device:
     """A device by name.
 
     Attributes:
-        kind: "auto", "cpu", "cuda" (ONNX Runtime on an NVIDIA GPU) or "trt" (TensorRT).
-        index: which GPU, from 0; 0 for "cpu" and "auto".
+        kind: "auto" or one of `KINDS`, such as "cpu", "cuda" (ONNX Runtime on an NVIDIA GPU) or "trt" (TensorRT).
+        index: which of them, from 0; 0 for a kind without numbers.
     """
 
     kind: str
     index: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.index}" if self.kind in ("cuda", "trt") else self.kind
+        return f"{self.kind}:{self.index}" if self.kind != AUTO and KINDS[self.kind].indexed else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,21 @@ class Request:
     stop: threading.Event | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of device, by which a backend is chosen.
+
+    Attributes:
+        open: loads a model file onto the device of a number (0 for a kind without numbers).
+        indexed: there may be several: "cuda:1".
+        needs_gpu: an NVIDIA GPU, whose absence is told before anything else.
+    """
+
+    open: Callable[[ModelFile, int, Request], Backend]
+    indexed: bool = False
+    needs_gpu: bool = False
+
+
 def parse_device(text: str) -> Device:
     """A device from "auto", "cpu", "cuda", "cuda:1", "trt", "trt:1", or "0" (which means "cuda:0").
 
@@ -58,10 +73,18 @@ def parse_device(text: str) -> Device:
     """
     if text.isascii() and text.isdigit():
         return Device("cuda", int(text))
-    match = re.fullmatch(r"(auto|cpu|cuda|trt)(?::(\d{1,3}))?", text)
-    if not match or (match[2] and match[1] in ("auto", "cpu")):
-        raise ValueError(f"{text!r} is not a device: use auto, cpu, cuda, cuda:1, trt or trt:1")
-    return Device(match[1], int(match[2] or 0))
+    name, colon, index = text.partition(":")
+    if not colon and (name == AUTO or name in KINDS):
+        return Device(name)
+    if name in KINDS and KINDS[name].indexed and re.fullmatch("[0-9]{1,3}", index):
+        return Device(name, int(index))
+    *names, last = [AUTO, *(word for one, kind in KINDS.items() for word in [one, f"{one}:1"][: 1 + kind.indexed])]
+    raise ValueError(f"{text!r} is not a device: use {', '.join(names)} or {last}")
+
+
+def device_metavar() -> str:
+    """What `--help` says that a device may be."""
+    return "|".join([AUTO, *(f"{name}[:i]" if kind.indexed else name for name, kind in KINDS.items())])
 
 
 def gpu_present() -> bool:
@@ -76,7 +99,7 @@ def _nvidia_on_windows() -> bool:
 def may_run_on_gpu(device: str | Device) -> bool:
     """Whether a device is a GPU, or may become one because this machine shows one."""
     kind = (parse_device(device) if isinstance(device, str) else device).kind
-    return kind in ("cuda", "trt") or (kind == "auto" and gpu_present())
+    return gpu_present() if kind == AUTO else KINDS[kind].needs_gpu
 
 
 def check_device(device: str | Device) -> None:
@@ -86,7 +109,7 @@ def check_device(device: str | Device) -> None:
         DeviceError: a GPU was asked for, and there is none.
     """
     wanted = parse_device(device) if isinstance(device, str) else device
-    if wanted.kind in ("cuda", "trt") and not gpu_present():
+    if wanted.kind != AUTO and KINDS[wanted.kind].needs_gpu and not gpu_present():
         raise DeviceError(
             f"device {wanted} was asked for, but this machine shows no NVIDIA GPU; use --device cpu, "
             "or see `fashionseg doctor`"
@@ -123,14 +146,14 @@ def open_backend(
     """
     wanted = check_model(model, device)
     tell, request = note or _silence, Request(threads, several_runs, min_score, note or _silence, stop)
-    if wanted.kind != "auto":
-        return _OPENERS[wanted.kind](model, wanted.index, request)
+    if wanted.kind != AUTO:
+        return KINDS[wanted.kind].open(model, wanted.index, request)
     if gpu_present():
         try:
-            return _OPENERS["cuda"](model, 0, request)
+            return KINDS["cuda"].open(model, 0, request)
         except DeviceError as error:
             tell(f"a GPU is present but not used: {error}")
-    return _OPENERS["cpu"](model, 0, request)
+    return KINDS["cpu"].open(model, 0, request)
 
 
 def _silence(message: str) -> None:
@@ -145,7 +168,7 @@ def check_model(model: ModelFile, device: str | Device) -> Device:
     """
     wanted = parse_device(device) if isinstance(device, str) else device
     if model.engine is not None:
-        if wanted.kind not in ("auto", "trt"):
+        if wanted.kind not in (AUTO, "trt"):
             raise DeviceError(f"{model.path} is a TensorRT engine, which does not run on {wanted}: use --device trt")
         wanted = Device("trt", wanted.index)
     check_device(wanted)
@@ -180,8 +203,9 @@ def _open_trt(model: ModelFile, index: int, request: Request) -> Backend:
     return TensorRTBackend.load(model, index)
 
 
-_OPENERS: dict[str, Callable[[ModelFile, int, Request], Backend]] = {
-    "cpu": _open_cpu,
-    "cuda": _open_cuda,
-    "trt": _open_trt,
+KINDS = {
+    "cpu": Kind(_open_cpu),
+    "cuda": Kind(_open_cuda, indexed=True, needs_gpu=True),
+    "trt": Kind(_open_trt, indexed=True, needs_gpu=True),
 }
+"""Every kind of device by its name; a new backend is a line here."""

@@ -72,7 +72,6 @@ class BoundType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
     type=DeviceType(),
     multiple=True,
     default=("auto",),
-    metavar="auto|cpu|cuda[:i]|trt[:i]",
     help="Where models run; may be given several times. Default: auto.",
 )
 @click.option(

@@ -28,6 +28,11 @@ class DeviceType(_ParamType):
 
     name = "device"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        from fashionseg.backends.registry import device_metavar
+
+        return device_metavar()
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from fashionseg.backends.registry import parse_device
 
@@ -115,7 +120,6 @@ def device_option(function: Callable[..., F]) -> Callable[..., F]:
         type=DeviceType(),
         default="auto",
         show_default=True,
-        metavar="auto|cpu|cuda[:i]|trt[:i]",
         help="Where the model runs. `auto` takes a GPU where one works; any other is used or is an error. `trt` builds "
         "an engine from an ONNX file, once, and keeps it.",
     )(function)
