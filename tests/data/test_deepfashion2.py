@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image as Picture
 from pycocotools import mask as pycocotools
 from pycocotools.coco import COCO
 
@@ -164,6 +165,19 @@ def test_a_short_polygon_beside_a_good_one_is_left_out_and_listed(tmp_path):
     report = convert(root, tmp_path / "out.json")
     assert report.photos_kept == 1 and report.problem_counts == {"polygon": 1}
     assert json.loads((tmp_path / "out.json").read_text())["annotations"][0]["segmentation"] == [good]
+
+
+def test_a_photo_is_as_large_as_it_is_shown(tmp_path):
+    """Turned by its EXIF orientation, as every reader of photos here turns it."""
+    root = deepfashion2(tmp_path / "df2", {1: [item(1)]})
+    photo = root / "image" / "000001.jpg"
+    with Picture.open(photo) as opened:
+        size, exif = opened.size, opened.getexif()
+    exif[0x0112] = 6
+    Picture.new("RGB", size[::-1]).save(photo, exif=exif)
+    assert convert(root, tmp_path / "out.json").photos_kept == 1
+    image = json.loads((tmp_path / "out.json").read_text())["images"][0]
+    assert (image["width"], image["height"]) == size
 
 
 def test_missing_and_broken_photos(tmp_path):

@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fashionseg.data.photos import read_size_hw
 from fashionseg.data.records import Problem, is_number, polygon_problem
 from fashionseg.data.segmentation import polygon_area
 
@@ -170,16 +171,14 @@ def _item_problem(item: Any) -> str:
 
 
 def _size_hw(path: Path, problems: list[Problem]) -> tuple[int, int] | None:
-    """Height and width of a photo from its header alone."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
+    """Height and width of a photo, upright, from its header alone."""
+    size = read_size_hw(path)
+    if not isinstance(size, str):
+        return size
+    if path.exists():
+        problems.append(Problem("broken photo", path.name, size))
+    else:
         problems.append(Problem("missing photo", path.name, "there is no such photo"))
-    except (OSError, ValueError, Image.DecompressionBombError):
-        problems.append(Problem("broken photo", path.name, "the photo's header cannot be read"))
     return None
 
 
