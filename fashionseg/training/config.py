@@ -5,6 +5,8 @@ Knows `CfgNode` and which keys follow from data and machine. Knows nothing about
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +22,26 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("TrainingSampler", "RepeatFactorTrainingSampler")
 """Those of Detectron2's samplers that can be continued after a stop."""
+
+
+_NAMED_ELSEWHERE = {
+    "MODEL.WEIGHTS": "--weights",
+    "MODEL.DEVICE": "--device",
+    "SEED": "--seed",
+    "OUTPUT_DIR": "-o",
+    "DATASETS.TRAIN": "--train",
+    "DATASETS.TEST": "--val",
+}
+"""Keys that a run sets itself, and the option that says to what."""
+
+_SWITCHES = {
+    "INPUT.CROP.ENABLED": 'augmentation.method = "warp" crops',
+    "TEST.AUG.ENABLED": "validation looks at each photo once",
+    "TEST.PRECISE_BN.ENABLED": "a network that is measured has the running statistics, averaged by ema.decay",
+    "MODEL.KEYPOINT_ON": "only boxes and masks are learnt",
+    "MODEL.LOAD_PROPOSALS": "proposals are learnt",
+}
+"""What Detectron2 can switch on and this trainer does not do, and what there is instead."""
 
 
 def build_config(
@@ -57,6 +79,8 @@ def build_config(
 
 
 def _set(cfg: Any, key: str, value: Any, name: str) -> None:
+    if key in _NAMED_ELSEWHERE:
+        raise TrainingError(f"recipe {name}: {key} is not set in a recipe: use {_NAMED_ELSEWHERE[key]}")
     *parents, leaf = key.split(".")
     node = cfg
     for parent in parents:
@@ -83,6 +107,9 @@ def _require_sense(cfg: Any, name: str) -> None:
             f"recipe {name}: DATALOADER.SAMPLER_TRAIN must be one of {', '.join(SAMPLERS)}, "
             f"not {cfg.DATALOADER.SAMPLER_TRAIN!r}"
         )
+    for key, instead in _SWITCHES.items():
+        if reduce(getitem, key.split("."), cfg):
+            raise TrainingError(f"recipe {name}: {key} cannot be true here: {instead}")
 
 
 def _fit_to_data(cfg: Any, recipe: Recipe, data: TrainingSet) -> None:

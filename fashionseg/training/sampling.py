@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import Dataset, Sampler
@@ -92,6 +93,14 @@ def _checked(batch: list[Any]) -> list[dict[str, Any]]:
         if isinstance(sample, DataError):
             raise sample
     return batch
+
+
+def learnable(cfg: Any, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The photos to learn garments from: `DATALOADER.FILTER_EMPTY_ANNOTATIONS` leaves out those without any."""
+    if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        return records
+    kept: list[dict[str, Any]] = filter_images_with_only_crowd_annotations(records)
+    return kept
 
 
 def endless_sampler(cfg: Any, records: list[dict[str, Any]]) -> Sampler[int]:

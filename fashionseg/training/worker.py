@@ -29,6 +29,7 @@ from fashionseg.training.hooks import Validate
 from fashionseg.training.labelmaps import garment_frequencies, label_frequencies, loss_weights
 from fashionseg.training.mapping import training_loader, training_mapper
 from fashionseg.training.network import SemanticHead, SemanticNetwork, TrainedNetwork
+from fashionseg.training.sampling import learnable
 from fashionseg.training.stage import Stage, StageRun, execute, prepare
 from fashionseg.training.validation import Validator
 
@@ -144,7 +145,7 @@ def _detector_stage(
     recipe, solver = options.recipe, cfg.SOLVER
     precision = uses_mixed_precision(cfg)
     network = TrainedNetwork(detector, head, recipe.semantic.keep, precision == "bfloat16", recipe.channels_last)
-    mapper = training_mapper(cfg, recipe, recipe.augmentation.canvas_hw)
+    mapper, records = training_mapper(cfg, recipe, recipe.augmentation.canvas_hw), learnable(cfg, data.records)
     stage = Stage(
         network=network,
         saved=detector,
@@ -153,7 +154,7 @@ def _detector_stage(
         optimizer=recipe.optimizer.name,
         backbone_factor=recipe.optimizer.backbone_factor,
         ema_decay=recipe.ema.decay,
-        loader=lambda start: training_loader(cfg, data.records, mapper, solver.IMS_PER_BATCH, start),
+        loader=lambda start: training_loader(cfg, records, mapper, solver.IMS_PER_BATCH, start),
         folder=options.output,
         keep=recipe.keep_checkpoints,
         float16=precision == "float16",

@@ -111,6 +111,10 @@ def test_small_is_the_network_of_the_embedded_model():
         ("NONSENSE=1", "no config key NONSENSE"),
         ("SOLVER.MAX_ITER=0", "SOLVER.MAX_ITER must be positive"),
         ("DATALOADER.SAMPLER_TRAIN=Other", "must be one of TrainingSampler, RepeatFactorTrainingSampler"),
+        ("MODEL.WEIGHTS=model.pth", "MODEL.WEIGHTS is not set in a recipe: use --weights"),
+        ("SEED=3", "use --seed"),
+        ("INPUT.CROP.ENABLED=true", "INPUT.CROP.ENABLED cannot be true here: augmentation.method"),
+        ("TEST.AUG.ENABLED=true", "TEST.AUG.ENABLED cannot be true here"),
         ("SOLVER.MAX_ITER=many", "SOLVER.MAX_ITER cannot be 'many'"),
     ],
 )

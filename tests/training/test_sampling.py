@@ -81,3 +81,16 @@ def sampler_of(cfg, data):
 
     lying = [r["width"] > r["height"] for r in data.records]
     return ResumableSampler(endless_sampler(cfg, data.records), lying, 2)
+
+
+def test_photos_without_a_garment_are_left_out_where_the_recipe_says_so(tiny_set):
+    from fashionseg.training.config import build_config
+    from fashionseg.training.sampling import learnable
+
+    data = read_sets([tiny_set[0]], [tiny_set[1]])
+    data.records[1]["annotations"][0]["iscrowd"] = 1
+    with_garment = [r for r in data.records if any(not a["iscrowd"] for a in r["annotations"])]
+    assert len(with_garment) == 7
+    for name, expected in (("deepfashion2", with_garment), ("modern", data.records), ("small", data.records)):
+        cfg = build_config(with_overrides(read_recipe(name), TINY), data, device="cpu")
+        assert learnable(cfg, data.records) == expected
