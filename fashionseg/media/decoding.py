@@ -1,12 +1,12 @@
-"""Walking through a video file: its decoded frames in presentation order, and their clock.
+"""Walking through a video file: its decoded frames in presentation order.
 
-Knows packets, decoder threads and damage. Knows nothing about pixels: that is `video_reader.py`.
+Knows packets, decoder threads and damage. Knows nothing about times, which are in `clock.py`, or pixels: those are in
+`video_reader.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
@@ -35,10 +35,6 @@ MAX_FRAME_PIXELS = 2**27
 
 _LATE_FRAMES = 16
 """Most frames a decoder holds back to bring them into order (H.264 and HEVC: 16)."""
-
-_LONGEST_STEP_BACK = Fraction(1, 5)
-_LONGEST_GAP = Fraction(10)
-"""Seconds. A clock that is off by less is taken for a slip of one frame, by more for one that was set anew."""
 
 
 class BrokenVideoError(MediaError):
@@ -212,34 +208,3 @@ class _Decoder:
         for frame in frames:
             self.frames += 1
             yield frame
-
-
-class Clock:
-    """Turns the times of decoded frames into times that start at zero and never stand still.
-
-    Times that make sense pass through unchanged but for the start. Frames without a time follow at the frame rate; a
-    jump back, or in a broadcast a jump far ahead, is a clock that was set anew, and the video goes on without a gap.
-    """
-
-    def __init__(self, time_base: Fraction, start: int, step: int, *, restarts: bool) -> None:
-        """A clock of ticks of `time_base` seconds whose zero is at tick `start`; `step` ticks a frame.
-
-        `restarts`: the clock may jump ahead too, as in broadcasts.
-        """
-        self._start = start
-        self._step = step
-        self._most_back = int(_LONGEST_STEP_BACK / time_base)
-        self._most_ahead = int(_LONGEST_GAP / time_base) if restarts else None
-        self._last = -1
-
-    def stamp(self, pts: int | None) -> int:
-        """Ticks from the start of the presentation for the next frame."""
-        expected = self._last + self._step if self._last >= 0 else 0
-        now = expected if pts is None else pts - self._start
-        jumped_back = self._last - now > self._most_back
-        jumped_ahead = self._most_ahead is not None and now - self._last > self._most_ahead
-        if jumped_back or jumped_ahead:
-            self._start += now - expected
-            now = expected
-        self._last = max(now, self._last + 1)
-        return self._last

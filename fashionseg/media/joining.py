@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+    from fashionseg.media.clock import Reset
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -49,6 +51,7 @@ def join_parts(
     start: Fraction | None = None,
     end: Fraction | None = None,
     beside: Path | None = None,
+    resets: Sequence[Reset] = (),
 ) -> Joined:
     """Join parts into one MP4 that plays in browsers, and take over the source's audio tracks, in step.
 
@@ -63,6 +66,8 @@ def join_parts(
         start: seconds of the source that become zero.
         end: seconds of the source at which sound ends; None keeps all of it, also where it outlasts the video.
         beside: folder of the temporary file, on the target's file system; default: the target's.
+        resets: where the clock of `source` was set anew, see `VideoReader.resets`: sound goes on there as the video
+            does.
 
     Raises:
         OutputError: the target cannot be written, or a part is damaged or does not belong to the others.
@@ -73,7 +78,7 @@ def join_parts(
 
     def write(sound: str | Path | None) -> Joined:
         with replacing(target, beside) as temporary, output_errors(target):
-            return _join(parts, temporary, sound, start or Fraction(0), end)
+            return _join(parts, temporary, sound, start or Fraction(0), end, resets)
 
     try:
         joined = write(source)
@@ -86,7 +91,12 @@ def join_parts(
 
 
 def _join(
-    parts: Sequence[Path], temporary: Path, source: str | Path | None, start: Fraction, end: Fraction | None
+    parts: Sequence[Path],
+    temporary: Path,
+    source: str | Path | None,
+    start: Fraction,
+    end: Fraction | None,
+    resets: Sequence[Reset],
 ) -> Joined:
     with _open_part(parts[0]) as template:
         like = template.streams.video[0]
@@ -97,7 +107,7 @@ def _join(
             video = output.add_stream_from_template(like)
             video.time_base = tick
             video.codec_context.framerate = like.average_rate or Fraction(25)
-            with SoundCopy(source, output, shift * tick, end) as sound:
+            with SoundCopy(source, output, shift * tick, end, resets) as sound:
                 output.start_encoding()
                 frames = ((cast("int", packet.dts) * tick, packet) for packet in pictures.packets(video))
                 both: Iterable[tuple[Fraction, Packet[Any]]] = heapq.merge(frames, sound.packets(), key=itemgetter(0))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, cast
 import av
 
 from fashionseg.errors import MediaError
+from fashionseg.media.clock import SoundClock
 from fashionseg.media.containers import NATIVE_ERRORS, clock_start, demuxed, native_error, open_container, video_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
+
+    from fashionseg.media.clock import Reset
 
     TimedPacket = tuple[Fraction, Packet[AudioStream]]
 
@@ -34,6 +37,12 @@ _LOWEST_MP3_RATE = 16_000
 
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+_ROUNDING = Fraction(3, 1000)
+"""Seconds by which the times of packets that follow each other may be off."""
+
+_LONGEST_SILENCE = 12 * 3600
+"""Seconds. Sound that begins again later has a time that cannot be right."""
+
 _PRIMING_PACKETS = 2
 """Packets kept before the first sound wanted: decoders need what comes before to get going. They are not heard."""
 
@@ -47,7 +56,12 @@ class SoundCopy:
     """
 
     def __init__(
-        self, source: str | Path | None, output: OutputContainer, start: Fraction, end: Fraction | None
+        self,
+        source: str | Path | None,
+        output: OutputContainer,
+        start: Fraction,
+        end: Fraction | None,
+        resets: Sequence[Reset] = (),
     ) -> None:
         """Add the tracks of `source` to `output`.
 
@@ -56,6 +70,7 @@ class SoundCopy:
             output: the file being written; nothing has been written to it yet.
             start: seconds of the source that become zero.
             end: seconds of the source at which sound ends; None for its own end.
+            resets: where the pictures' clock was set anew.
         """
         self.problem = ""
         self._tracks: dict[int, _Track] = {}
@@ -64,7 +79,7 @@ class SoundCopy:
             return
         try:
             self._container = open_container(source)
-            self._add_tracks(source, self._container, output, start, end)
+            self._add_tracks(source, self._container, output, start, end, resets)
         except MediaError as error:
             self.problem = str(error)
 
@@ -116,6 +131,7 @@ class SoundCopy:
         output: OutputContainer,
         start: Fraction,
         end: Fraction | None,
+        resets: Sequence[Reset],
     ) -> None:
         picture = video_stream(container, path)
         zero = clock_start(container, picture) * cast("Fraction", picture.time_base) + start
@@ -128,7 +144,7 @@ class SoundCopy:
                 continue
             stream.discard = av.stream.Discard.default
             kind = _CopiedTrack if _can_be_copied(stream) else _EncodedTrack
-            self._tracks[stream.index] = kind(stream, output, zero, last)
+            self._tracks[stream.index] = kind(stream, output, zero, last, SoundClock(resets))
 
 
 def _can_be_copied(stream: AudioStream) -> bool:
@@ -140,12 +156,15 @@ def _can_be_copied(stream: AudioStream) -> bool:
 class _Track:
     """One audio track. `zero` is the time of the source that becomes zero, `last` the time in the output to end at."""
 
-    def __init__(self, source: AudioStream, output: OutputContainer, zero: Fraction, last: Fraction | None) -> None:
+    def __init__(
+        self, source: AudioStream, output: OutputContainer, zero: Fraction, last: Fraction | None, clock: SoundClock
+    ) -> None:
         self.source = source
         self.ended = False
         self.damaged = 0
         self._zero = zero
         self._last = last
+        self._clock = clock
         self._tick = cast("Fraction", source.time_base)
         self._target = self._add(output)
         self._target.metadata.update({k: v for k, v in source.metadata.items() if k in ("language", "title")})
@@ -156,11 +175,20 @@ class _Track:
         if packet.is_corrupt:
             self.damaged += 1
         else:
+            self._follow_clock(packet)
             yield from self._take(packet)
 
     def finish(self) -> Iterator[TimedPacket]:
         """What is still held back at the end."""
         return iter(())
+
+    def _follow_clock(self, packet: Packet[AudioStream]) -> None:
+        stamp = _stamp(packet)
+        if stamp is None:
+            return
+        shift = round(self._clock.shift(stamp * self._tick, (packet.duration or 0) * self._tick) / self._tick)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
 
     def _add(self, output: OutputContainer) -> AudioStream:
         raise NotImplementedError
@@ -176,19 +204,29 @@ class _Track:
         return self._zero <= 0 or begin + length * (1 + margin) > 0
 
 
+def _stamp(packet: Packet[AudioStream]) -> int | None:
+    return packet.pts if packet.pts is not None else packet.dts
+
+
 class _CopiedTrack(_Track):
-    """Packets as they are, on a clock of samples: the milliseconds of Matroska alone would make the sound stutter."""
+    """Packets as they are, on a clock of samples: the milliseconds of Matroska alone would make the sound stutter.
+
+    A packet that comes early or late by more than rounding explains is put where it belongs; one that lies before the
+    packet before is left out.
+    """
 
     def _add(self, output: OutputContainer) -> AudioStream:
         context = self.source.codec_context
         self._sample = Fraction(1, context.sample_rate)
-        self._slip = int(self._tick / self._sample) + 1
+        self._grain = int(self._tick / self._sample) + 1
+        self._slip = int(max(self._tick, _ROUNDING) / self._sample) + 1
         self._packet_samples = context.frame_size or 0
-        self._expected: int | None = None
+        self._before: int | None = None
+        self._expected = 0
         return output.add_stream_from_template(self.source)
 
     def _take(self, packet: Packet[AudioStream]) -> Iterator[TimedPacket]:
-        stamp = packet.pts if packet.pts is not None else packet.dts
+        stamp = _stamp(packet)
         if stamp is None:
             return
         begin = stamp * self._tick - self._zero
@@ -196,16 +234,18 @@ class _CopiedTrack(_Track):
         if not self._is_wanted(begin, length, _PRIMING_PACKETS):
             return
         at = round(begin / self._sample)
-        if self._expected is not None and at - self._expected <= self._slip:
+        if self._before is not None and abs(at - self._expected) <= self._slip:
             at = self._expected
+        if self._before is not None and at <= self._before:
+            return
         samples = round(length / self._sample)
-        if abs(samples - self._packet_samples) <= self._slip:  # the last packet may be shorter
+        if abs(samples - self._packet_samples) <= self._grain:  # the last packet may be shorter
             samples = self._packet_samples
         packet.time_base = self._sample
         packet.duration = max(1, samples)
         packet.pts = packet.dts = at
         packet.stream = self._target
-        self._expected = at + packet.duration
+        self._before, self._expected = at, at + packet.duration
         yield at * self._sample, packet
 
 
@@ -220,6 +260,7 @@ class _EncodedTrack(_Track):
         target.codec_context.open()
         self._graph: av.filter.Graph | None = None
         self._rate, self._layout = rate, layout
+        self._next = 0
         self._sample = Fraction(1, rate)
         return target
 
@@ -246,10 +287,24 @@ class _EncodedTrack(_Track):
             return
         if self._graph is None:
             self._graph = self._make_graph(frame)
-        frame.time_base = Fraction(1, frame.sample_rate)
-        frame.pts = round(begin * frame.sample_rate)
+            self._next = round(begin * frame.sample_rate)
+        at = round(begin * frame.sample_rate)
+        if at - self._next > _LONGEST_SILENCE * frame.sample_rate:
+            self.damaged += 1
+            return
+        frame.time_base, frame.pts = Fraction(1, frame.sample_rate), at
+        yield from self._fill(self._graph, frame, at)
         self._graph.push(frame)
+        self._next = at + frame.samples
         yield from self._encode_ready(self._graph)
+
+    def _fill(self, graph: av.filter.Graph, frame: AudioFrame, at: int) -> Iterator[TimedPacket]:
+        """Silence up to less than a second before `frame`: all at once, an hour would take 700 MB."""
+        second = frame.sample_rate
+        while at - self._next > second:
+            graph.push(_silence(frame, second, self._next))
+            self._next += second
+            yield from self._encode_ready(graph)
 
     def _make_graph(self, frame: AudioFrame) -> av.filter.Graph:
         """Resample, and fill gaps with silence, so that counting samples keeps the time."""
@@ -281,3 +336,12 @@ class _EncodedTrack(_Track):
         for packet in packets:
             if packet.pts is not None:
                 yield packet.pts * packet.time_base, packet
+
+
+def _silence(like: AudioFrame, samples: int, pts: int) -> AudioFrame:
+    """A silent frame that goes on at `pts` in what `like` is a frame of."""
+    frame = av.AudioFrame(like.format.name, like.layout.name, samples)
+    for plane in frame.planes:
+        plane.update((b"\x80" if like.format.name.startswith("u8") else b"\0") * plane.buffer_size)
+    frame.sample_rate, frame.time_base, frame.pts = like.sample_rate, like.time_base, pts
+    return frame

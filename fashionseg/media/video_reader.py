@@ -16,6 +16,7 @@ import av
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from fashionseg.errors import MediaError
+from fashionseg.media.clock import Clock, Reset
 from fashionseg.media.completeness import tagged_duration
 from fashionseg.media.containers import (
     NATIVE_ERRORS,
@@ -24,7 +25,7 @@ from fashionseg.media.containers import (
     native_error,
     sounds,
 )
-from fashionseg.media.decoding import MAX_FRAME_PIXELS, BrokenVideoError, Clock, Walk
+from fashionseg.media.decoding import MAX_FRAME_PIXELS, BrokenVideoError, Walk
 from fashionseg.media.upright import Turn
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class VideoReader:
         codec: FFmpeg's name of the codec.
         sounds: its audio tracks.
         sample_aspect_ratio: width of a pixel over its height, upright; 1 where unknown.
+        resets: where its clock was set anew among the frames read so far; one list, to which others are added as
+            frames are read.
         remarks: what was odd about the frames delivered so far, in sentences.
     """
 
@@ -102,6 +105,7 @@ class VideoReader:
             MediaError: it cannot be read, holds no video, or not one frame of it can be decoded.
         """
         self.path = path
+        self.resets: list[Reset] = []
         self._concealed = 0
         self._late_streams = False
         self._threads = threads or min(MAX_THREADS, _cores())
@@ -164,7 +168,8 @@ class VideoReader:
     def _frames(
         self, stride: int, start: Fraction | None, end: Fraction | None, first: int, stopped: Callable[[], bool]
     ) -> Generator[VideoFrame, None, None]:
-        clock = Clock(self.time_base, self._clock_start, self._step, restarts=self._restarts)
+        self.resets.clear()
+        clock = Clock(self.time_base, self._clock_start, self._step, restarts=self._restarts, resets=self.resets)
         walk, self._unused = self._unused or Walk(self.path, self._threads), None
         walk.stopped = stopped
         with closing(walk):

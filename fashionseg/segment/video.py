@@ -16,10 +16,11 @@ from fashionseg.writers.names import frames_folder
 from fashionseg.writers.records import FrameRecord, PartDone, VideoDone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from fractions import Fraction
     from pathlib import Path
 
+    from fashionseg.media.clock import Reset
     from fashionseg.media.frame import Source
     from fashionseg.media.video_reader import VideoReader
     from fashionseg.segment.types import Plan, SegmentOptions, Timings
@@ -55,6 +56,7 @@ class VideoStart:
 
     Attributes:
         frames: how many frames its file promises to give, those done included; None: unknown.
+        resets: where its clock was set anew among the frames read so far; grows while it is read.
     """
 
     source: Source
@@ -64,13 +66,14 @@ class VideoStart:
     rate: Fraction
     sample_aspect_ratio: Fraction
     frames: int | None
+    resets: Sequence[Reset]
 
     @classmethod
     def of(cls, source: Source, video: VideoReader, start: ResumePoint, options: SegmentOptions) -> VideoStart:
         """What the writer needs to know of an opened video."""
         frames = expected_frames(video.frame_count, video.average_rate, options)
         aspect = video.sample_aspect_ratio
-        return cls(source, start, video.size_hw, video.time_base, video.average_rate, aspect, frames)
+        return cls(source, start, video.size_hw, video.time_base, video.average_rate, aspect, frames, video.resets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,7 @@ class VideoSink:
                 start=self._options.start,
                 end=self._options.end,
                 beside=self._folder.temporary,
+                resets=tuple(self._begin.resets),
             )
         if joined.sound_problem:
             self._note(f"{target}: {joined.sound_problem}")

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashionseg.errors import MediaError
-from fashionseg.media.decoding import Clock
 from fashionseg.media.video_reader import BrokenVideoError, VideoReader
 from tests.clips import Clip, Sound, av_frames, is_upright, make, number_in, times
 
@@ -616,41 +615,6 @@ def test_any_damage_gives_frames_or_a_media_error(tmp_path_factory, suffix, chan
         assert "damaged" in str(error)
         return
     assert all(later.time > earlier.time for earlier, later in itertools.pairwise(frames))
-
-
-# the clock
-
-
-def stamps(pts, restarts=False):
-    clock = Clock(Fraction(1, 100), 0, 4, restarts=restarts)
-    return [clock.stamp(value) for value in pts]
-
-
-def test_clock_passes_sound_times_through():
-    assert stamps([0, 4, 9, 13]) == [0, 4, 9, 13]
-    assert stamps([7, 8]) == [7, 8]
-
-
-def test_clock_fills_in_missing_times():
-    assert stamps([None, None, None]) == [0, 4, 8]
-    assert stamps([10, None, 18]) == [10, 14, 18]
-
-
-def test_clock_never_stands_still():
-    assert stamps([0, 4, 4, 4, 8]) == [0, 4, 5, 6, 8]
-    assert stamps([-3, 0, 4]) == [0, 1, 4]
-
-
-def test_clock_goes_on_after_a_jump():
-    assert stamps([500, 504, 0, 4]) == [500, 504, 508, 512]
-    assert stamps([0, 4, 5000, 5004]) == [0, 4, 5000, 5004]
-    assert stamps([0, 4, 5000, 5004], restarts=True) == [0, 4, 8, 12]
-
-
-@given(st.lists(st.one_of(st.none(), st.integers(-(10**12), 10**12)), max_size=30), st.booleans())
-def test_clock_always_moves_on(pts, restarts):
-    result = stamps(pts, restarts)
-    assert all(later > earlier for earlier, later in itertools.pairwise([-1, *result]))
 
 
 def test_real_video():

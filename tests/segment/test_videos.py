@@ -72,6 +72,37 @@ def test_the_output_plays_in_a_browser_and_keeps_the_sound(tmp_path):
     assert data.index(b"moov") < data.index(b"mdat"), "faststart"
 
 
+def loud(path):
+    """Begin and end in seconds of each run of sound that is heard."""
+    runs = []
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        for frame in container.decode(stream):
+            time = float(frame.pts * stream.time_base)
+            if abs(frame.to_ndarray()).max() > 0.1 and (not runs or time - runs[-1][1] > 0.06):
+                runs.append([time, time])
+            elif abs(frame.to_ndarray()).max() > 0.1:
+                runs[-1][1] = time
+    return [tuple(run) for run in runs]
+
+
+@pytest.mark.parametrize("second", [60, 0], ids=["ahead", "back"])
+@pytest.mark.parametrize("codec", ["aac", "mp2"])
+def test_sound_follows_a_clock_that_was_set_anew(codec, second, tmp_path):
+    """Two recordings of two seconds end to end, each with a tone in its second half."""
+    joined = tmp_path / "clip.ts"
+    for begin in (0, second):
+        sound = clips.Sound(codec, 2.0, Fraction(begin), onset=1.0)
+        pts = tuple(range(begin * 24, begin * 24 + 48))
+        one = clips.make(tmp_path / "one.ts", clips.Clip(frames=48, pts=pts, sounds=(sound,)))
+        with joined.open("ab") as file:
+            file.write(one.read_bytes())
+    run([joined], tmp_path / "out")
+    assert float(times(tmp_path / "out" / "clip.mp4")[-1]) == pytest.approx(95 / 24, abs=0.05)
+    tones = loud(tmp_path / "out" / "clip.mp4")
+    assert tones == [pytest.approx((1, 2), abs=0.08), pytest.approx((3, 4), abs=0.08)]
+
+
 def test_variable_rate_is_kept(tmp_path):
     pts = (0, 1, 2, 10, 11, 30, 31, 33, 60, 61, 62, 90)
     clip = clips.make(tmp_path / "clip.mkv", clips.Clip(frames=12, pts=pts, time_base=Fraction(1, 30)))
