@@ -125,7 +125,7 @@ class CocoProblem:
             image_ids: photos to look at.
         """
         # COCO ignores garments outside a range of areas, so the areas say who is chosen: 1 or 3, within 0..2.
-        ids = np.array([instance.id for instance in self.data.instances], np.int64)
+        ids = np.arange(1, len(self.data.instances) + 1)
         self._marked.update_anns(ids=ids, area=np.where(chosen, 1.0, 3.0))
         evaluation = hotcoco.COCOeval(self._marked, self._marked_results[iou_type], iou_type)
         evaluation.params.img_ids = image_ids
@@ -158,10 +158,13 @@ def _restrict(params: Any, ious: list[float], area: tuple[float, float] = ALL_SI
 
 
 def coco_document(data: CocoData) -> dict[str, Any]:
-    """The data set as a COCO document with what metrics need: no names, nothing a stranger may have added."""
+    """The data set as a COCO document with what metrics need: no names, nothing a stranger may have added.
+
+    Annotations are numbered from 1 in their order: libraries refuse ids below 0, or take 0 for none.
+    """
     return {
         "images": [{"id": image.id, "width": image.width, "height": image.height} for image in data.images],
-        "annotations": [replace(instance, extra={}).to_json() for instance in data.instances],
+        "annotations": [replace(one, id=number, extra={}).to_json() for number, one in enumerate(data.instances, 1)],
         "categories": [{"id": category.id, "name": str(category.id)} for category in data.categories],
     }
 

@@ -8,7 +8,7 @@ or plots.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Matches:
     Attributes:
         labels: intp [n], class index of each prediction.
         scores: float64 [n], 0..1.
-        found: int64 [n], id of the instance each prediction found; 0 for none.
+        found: intp [n], position in the data set of the instance each prediction found; -1 for none.
         ignored: bool [n], predictions that count neither for nor against: they fell into a crowd, or are beyond the
             100 best of their class and photo.
         garments: int64 [K], number of garments of each class, crowds not counted.
@@ -37,14 +37,14 @@ class Matches:
 
     labels: NDArray[np.intp]
     scores: NDArray[np.float64]
-    found: NDArray[np.int64]
+    found: NDArray[np.intp]
     ignored: NDArray[np.bool_]
     garments: NDArray[np.int64]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         """bool [n], predictions that found a garment of their class."""
-        return (self.found > 0) & ~self.ignored
+        return (self.found >= 0) & ~self.ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +76,17 @@ def match(problem: CocoProblem, iou_type: str) -> Matches:
     """Match predictions with garments at IoU 0.5."""
     predictions, data = problem.predictions, problem.data
     number = len(predictions)
-    found = np.zeros(number, np.int64)
-    ignored = np.ones(number, np.bool_)
+    found, ignored = np.full(number, -1, np.intp), np.ones(number, np.bool_)
     for cell in problem.at_one_iou(iou_type, MATCH_IOU).eval_imgs:
         if cell is not None:
-            _take(cell, found, ignored)
+            index = np.asarray(cell["dtIds"], np.intp) - 1  # ids on both sides count from 1 in their order
+            found[index] = np.where(cell["dtMatched"][0], np.asarray(cell["dtMatches"][0], np.intp) - 1, -1)
+            ignored[index] = cell["dtIgnore"][0]
     labels = np.array([data.label_of[i] for i in predictions.category_ids.tolist()], np.intp)
     garments = np.zeros(len(data.categories), np.int64)
     for instance in data.instances:
         garments[data.label_of[instance.category_id]] += not instance.is_crowd
     return Matches(labels, predictions.scores, found, ignored, garments)
-
-
-def _take(cell: dict[str, Any], found: NDArray[np.int64], ignored: NDArray[np.bool_]) -> None:
-    """Enter one class of one photo; ids of predictions count from 1 in their order."""
-    index = np.asarray(cell["dtIds"], np.intp) - 1
-    matched = np.asarray(cell["dtMatched"][0], np.bool_)
-    found[index] = np.where(matched, np.asarray(cell["dtMatches"][0], np.int64), 0)
-    ignored[index] = cell["dtIgnore"][0]
 
 
 def best_point(matches: Matches, label: int) -> OperatingPoint:

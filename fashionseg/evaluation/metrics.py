@@ -179,7 +179,7 @@ def measure(
     matches = match(problem, iou_type)
     found = curves(matches)
     conf = best_common_score(found)
-    photos = outcomes(data, predictions, matches, conf)
+    photos = outcomes(data, predictions, matches, iou_type, conf)
     metrics = Metrics(
         class_names=data.class_names,
         photos=len(data.images),

@@ -67,18 +67,20 @@ class PhotoOutcome:
     loss: float
 
 
-def outcomes(data: CocoData, predictions: Predictions, matches: Matches, min_score: float) -> list[PhotoOutcome]:
+def outcomes(
+    data: CocoData, predictions: Predictions, matches: Matches, iou_type: str, min_score: float
+) -> list[PhotoOutcome]:
     """What became of predictions of at least `min_score` in each photo, in order of the data set.
 
-    `matches` are those of all predictions: a prediction's match does not depend on worse ones, so a threshold changes
-    nothing but which are looked at.
+    `matches` are those of all predictions by `iou_type`, "bbox" or "segm": a prediction's match does not depend on
+    worse ones, so a threshold changes nothing but which are looked at.
     """
     kept = np.flatnonzero(predictions.scores >= min_score)
     kept = kept[np.argsort(-predictions.scores[kept], kind="stable")]
     of_image: dict[int, list[int]] = {image.id: [] for image in data.images}
     for index in kept.tolist():
         of_image[int(predictions.image_ids[index])].append(index)
-    return [_outcome(data, predictions, matches, image, of_image[image.id]) for image in data.images]
+    return [_outcome(data, predictions, matches, iou_type, image, of_image[image.id]) for image in data.images]
 
 
 def count_kinds(found: Sequence[PhotoOutcome]) -> dict[Kind, int]:
@@ -92,13 +94,13 @@ def count_kinds(found: Sequence[PhotoOutcome]) -> dict[Kind, int]:
 
 
 def _outcome(
-    data: CocoData, predictions: Predictions, matches: Matches, image: Image, chosen: list[int]
+    data: CocoData, predictions: Predictions, matches: Matches, iou_type: str, image: Image, chosen: list[int]
 ) -> PhotoOutcome:
     index = np.array(chosen, np.intp)
     garments = [instance for instance in data.instances_of[image.id] if not instance.is_crowd]
-    ious = _ious(predictions, index, garments, image)
+    ious = _ious(predictions, iou_type, index, garments, image)
     same = predictions.category_ids[index][:, None] == np.array([g.category_id for g in garments], np.int64)[None]
-    found = set(matches.found[index][matches.correct[index]].tolist())
+    found = {data.instances[i].id for i in matches.found[index][matches.correct[index]].tolist()}
     free = np.array([g.id not in found for g in garments], np.bool_)
     explained = np.zeros(len(garments), np.bool_)
     kinds = []
@@ -136,15 +138,16 @@ def _kind(ious: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[Kind, int
 
 
 def _ious(
-    predictions: Predictions, index: NDArray[np.intp], garments: list[Instance], image: Image
+    predictions: Predictions, iou_type: str, index: NDArray[np.intp], garments: list[Instance], image: Image
 ) -> NDArray[np.float64]:
-    """float64 [p, g]: IoU of masks, or of boxes where masks are missing."""
+    """float64 [p, g]: IoU of masks ("segm") or of boxes ("bbox")."""
     if not len(index) or not garments:
         return np.zeros((len(index), len(garments)))
     crowd = [False] * len(garments)
-    if predictions.rles is None or any(g.segmentation is None for g in garments):
+    if iou_type == "bbox":
         boxes = np.array([g.bbox for g in garments], np.float64)
         return np.asarray(hotcoco.mask.bbox_iou(predictions.boxes_xywh[index], boxes, crowd))
+    assert predictions.rles is not None
     theirs = [predictions.rles[i] for i in index.tolist()]
     return np.asarray(hotcoco.mask.iou(theirs, [garment_rle(g, image) for g in garments], crowd))
 

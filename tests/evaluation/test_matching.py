@@ -1,13 +1,16 @@
 """Thresholds, curves and kinds of errors on cases computed by hand, and against hotcoco's own counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from rectangles import BOX, FAR, data_of, mixed, predictions_of
+from rectangles import BOX, FAR, data_of, mixed, predictions_of, results_of, rle_of
 
 from fashionseg.evaluation.coco_metrics import CocoProblem
 from fashionseg.evaluation.matching import GRID, best_common_score, best_point, curves, match
 from fashionseg.evaluation.metrics import measure
 from fashionseg.evaluation.outcomes import Kind, count_kinds, outcomes
+from fashionseg.evaluation.predictions import from_results
 
 TIDE_KEYS = {
     "Cls": Kind.CLASS,
@@ -79,7 +82,7 @@ def test_every_kind_of_error_by_hand():
         (5, 1, FAR, 0.8),  # background
     ]  # photo 6: missed; 3 too, because nothing explains it
     data, predictions, matches = matched(truth, found)
-    photos = outcomes(data, predictions, matches, 0.0)
+    photos = outcomes(data, predictions, matches, "segm", 0.0)
     assert [[kind.value for kind in photo.kinds] for photo in photos] == [
         ["wrong class"],
         ["wrong place"],
@@ -94,12 +97,40 @@ def test_every_kind_of_error_by_hand():
     assert photos[4].loss == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("first", [0, -1])
+def test_ids_of_instances_may_be_zero_or_negative(first):
+    data = data_of([[(1, BOX)], [(1, BOX)]])
+    moved = tuple(replace(one, id=first + n) for n, one in enumerate(data.instances))
+    data = replace(data, instances=moved)
+    predictions = predictions_of([(1, 1, BOX, 0.9), (2, 1, BOX, 0.8), (2, 1, FAR, 0.7)], data)
+    metrics, photos = measure(data, predictions, with_intervals=False)
+    assert [photo.kinds for photo in photos] == [(Kind.CORRECT,), (Kind.CORRECT,)]
+    assert not any(photo.missed for photo in photos)
+    assert metrics.points[0].f1 == 1
+
+
+def test_one_garment_without_a_mask_makes_boxes_count_everywhere():
+    """A thin mask in a garment's box: by boxes a duplicate, by masks in the wrong place."""
+    data = data_of([[(1, BOX)], [(1, FAR)]])
+    found = results_of([(1, 1, BOX, 0.9), (1, 1, BOX, 0.8), (2, 1, FAR, 0.8)])
+    found[1]["segmentation"] = rle_of((10, 10, 40, 20))
+    for masks, kind in ((True, Kind.PLACE), (False, Kind.DUPLICATE)):
+        last = data.instances[1] if masks else replace(data.instances[1], segmentation=None)
+        whole = replace(data, instances=(data.instances[0], last))
+        predictions = from_results(found, whole, "made up")
+        problem = CocoProblem(whole, predictions)
+        kept = problem.iou_types[-1]
+        assert kept == ("segm" if masks else "bbox")
+        photos = outcomes(whole, predictions, match(problem, kept), kept, 0.0)
+        assert photos[0].kinds == (Kind.CORRECT, kind)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("min_score", [0.0, 0.4])
 def test_counts_equal_those_of_hotcoco(seed, min_score):
     data, predictions = mixed(photos=20, seed=seed)
     problem = CocoProblem(data, predictions)
-    counts = count_kinds(outcomes(data, predictions, match(problem, "segm"), min_score))
+    counts = count_kinds(outcomes(data, predictions, match(problem, "segm"), "segm", min_score))
     kept = predictions.select(predictions.scores >= min_score)
     expected = problem.evaluation("segm", kept).tide_errors()["counts"]
     assert {key: counts[kind] for key, kind in TIDE_KEYS.items()} == expected
