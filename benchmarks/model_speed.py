@@ -1,7 +1,8 @@
 """How fast a model alone is on a device: start-up, latency, pictures a second, memory, and the floor beside it.
 
-`measure` is meant for a process of its own (see `child.py`): start-up and memory are those of the process. Knows
-backends. Knows nothing about the pipeline around the model.
+`measure` is meant for a process of its own (see `child.py`): start-up and memory are those of the process. The model is
+asked for what `segment` asks for by default, detections of a score of at least 0.5. Knows backends. Knows nothing about
+the pipeline around the model.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 WARM_UP = 3
 MIN_RUNS = 5
+MIN_SCORE = 0.5
+"""What `segment` asks for by default; written out here, as importing `segment` would count as start-up."""
 
 
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
     model = read_model(settings["model"])
     device, threads, batch = settings["device"], settings["threads"], settings["batch"]
     memory_before = _gpu_memory(device)
-    with open_backend(model, device, threads=threads, several_runs=True) as backend:
+    with open_backend(model, device, threads=threads, several_runs=True, min_score=MIN_SCORE) as backend:
         backend.run(*_blank(model.spec))
         startup = time.monotonic() - settings["spawned"]
         inputs = _inputs(settings["source"], model.spec, batch)
@@ -50,7 +53,7 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
         latencies = _latencies(backend, inputs, settings["seconds"]) if backend.streams == 1 else []
         streams, used, description = backend.streams, backend.device, backend.description
     if not latencies:
-        with open_backend(model, device, threads=threads) as backend:
+        with open_backend(model, device, threads=threads, min_score=MIN_SCORE) as backend:
             latencies = _latencies(backend, inputs, settings["seconds"])
     found = gpu_memory - memory_before if gpu_memory is not None and memory_before is not None else None
     return {
@@ -121,7 +124,7 @@ def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -
     if able is None:
         return None
     on_cpu = parsed.kind == "cpu"
-    graph = live_rows_only(model.data) if on_cpu else model.data
+    graph = live_rows_only(model.data, MIN_SCORE) if on_cpu else model.data
     work = count_work(graph, *inputs, half=model.spec.precision == "fp16" and not on_cpu)
     return {
         "flops": work.flops,

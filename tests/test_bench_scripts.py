@@ -205,3 +205,10 @@ def test_a_way_that_takes_too_long_fails_the_startup_script(monkeypatch, capsys)
     assert startup.main([]) == 0
     times["help"] = 0.3
     assert startup.main([]) == 1
+
+
+def test_the_model_alone_is_asked_for_what_segment_asks_for():
+    from fashionseg.benchmarks.model_speed import MIN_SCORE
+    from fashionseg.segment import SegmentOptions
+
+    assert MIN_SCORE == SegmentOptions().conf
