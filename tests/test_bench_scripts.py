@@ -211,4 +211,4 @@ def test_the_model_alone_is_asked_for_what_segment_asks_for():
     from fashionseg.benchmarks.model_speed import MIN_SCORE
     from fashionseg.segment import SegmentOptions
 
-    assert MIN_SCORE == SegmentOptions().conf
+    assert SegmentOptions().conf == MIN_SCORE
