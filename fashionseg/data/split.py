@@ -72,8 +72,7 @@ def split(data: CocoData, parts: Mapping[str, float], key: str | None = None, se
 
 def groups_of(data: CocoData, image: Image, key: str) -> set[Hashable]:
     """The groups a photo belongs to: every value of the key in the image and in its annotations."""
-    holders = (image, *data.instances_of[image.id])
-    values = (holder.extra.get(key) for holder in holders)
+    values = [image.extra.get(key), *(instance.extra.get(key) for instance in data.instances_of[image.id])]
     return {value if isinstance(value, int | str) else repr(value) for value in values if value is not None}
 
 

@@ -96,6 +96,20 @@ def test_processes_share_the_statistics_of_batch_normalisation(monkeypatch):
     hooks.ShareStatistics(module[1]).after_step()
 
 
+def test_a_resumed_run_judges_the_best_weights_by_the_metric_it_is_given():
+    from fashionseg.training.hooks import Validate
+
+    stops = []
+    state = {"best_step": 7, "without_gain": 2, "figures": {"segm/AP": 30.0, "bbox/AP": 40.0}}
+    for metric, best in (("segm/AP", 30), ("bbox/AP", 40), ("segm/AP-hat", None)):
+        judge = Validate(dict, lambda: None, metric, 5, 3, lambda: stops.append(1))
+        judge.load_state_dict(state)
+        assert (judge.best, judge.best_step, judge.state_dict()) == (best, 7, state)
+    assert not stops
+    Validate(dict, lambda: None, "segm/AP", 5, 2, lambda: stops.append(1)).load_state_dict(state)
+    assert stops, "patience has run out"
+
+
 def test_rare_labels_weigh_more_within_bounds(tmp_path):
     from PIL import Image
 
