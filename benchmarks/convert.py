@@ -15,6 +15,7 @@ import os
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from fashionseg.benchmarks.machine import machine, report
 from fashionseg.data.convert.classes import DEEPFASHION2_NAMES, deepfashion2_classes
 from fashionseg.data.convert.deepfashion2 import Filters
 from fashionseg.data.convert.deepfashion2_set import Options, convert_deepfashion2
@@ -147,14 +149,15 @@ CASES = {
 }
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Generate, convert, print a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=RELEASED_FILES)
     parser.add_argument("--processes", type=int, default=available_processes())
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="generate here, or reuse what is here")
-    args = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    args = parser.parse_args(arguments)
     folder = args.keep or Path(tempfile.mkdtemp(prefix="fashionseg-df2-"))
     try:
         root = folder / "train"
@@ -167,8 +170,9 @@ def main() -> None:
     finally:
         if args.keep is None:
             shutil.rmtree(folder)
-    print(json.dumps({"benchmark": "convert", "files": args.files, "annotation_mib": round(size / 2**20),
-                      "processes": args.processes, "cpus": available_processes(), "cases": results}))  # fmt: skip
+    result = {"benchmark": "convert", "files": args.files, "annotation_mib": round(size / 2**20), "cases": results}
+    report({**result, "machine": machine(args.processes, "numpy")}, args.json)
+    return 0
 
 
 def _cpu_seconds() -> float:
@@ -179,23 +183,23 @@ def _cpu_seconds() -> float:
 
 def _measure(root: Path, folder: Path, name: str, args: argparse.Namespace) -> dict[str, float]:
     classes, filters = CASES[name]
-    seconds, peaks, report = [], [], None
+    seconds, peaks, converted = [], [], None
     before = _cpu_seconds()
     for _ in range(args.repeat):
         started = time.perf_counter()
         with MemoryWatch() as memory:
-            report = convert_deepfashion2(
+            converted = convert_deepfashion2(
                 root, folder / "out.json", Options(deepfashion2_classes(classes), filters), processes=args.processes
             )
         seconds.append(time.perf_counter() - started)
         peaks.append(memory.peak)
-    assert report is not None
+    assert converted is not None
     result = {
         "seconds": round(statistics.median(seconds), 1),
         "cpu_seconds": round((_cpu_seconds() - before) / args.repeat, 1),
         "peak_mib": round(max(peaks)),
-        "photos": report.photos_kept,
-        "instances": report.instances.total(),
+        "photos": converted.photos_kept,
+        "instances": converted.instances.total(),
         "out_mib": round((folder / "out.json").stat().st_size / 2**20),
     }
     print(f"{name:22} {result}")
@@ -203,4 +207,4 @@ def _measure(root: Path, folder: Path, name: str, args: argparse.Namespace) -> d
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -35,11 +35,14 @@ import importlib.metadata
 import io
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fashionseg.benchmarks.machine import machine, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,15 +192,16 @@ def _apart(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
     return float(np.abs(found.reshape(expected.shape) - expected).max())
 
 
-def main() -> None:
-    """Parse, measure, print."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print a table and one JSON line."""
     parser = argparse.ArgumentParser(description="COCO metrics libraries compared.")
     parser.add_argument("--photos", type=int, default=5000, help="photos to make up")
     parser.add_argument("--seed", type=int, default=0, help="of the made-up photos")
     parser.add_argument("--rounds", type=int, default=3, help="times each library runs")
     parser.add_argument("--data", type=Path, help="real ground truth instead (COCO JSON)")
     parser.add_argument("--predictions", type=Path, help="real predictions for --data (COCO results)")
-    options = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    options = parser.parse_args(arguments)
     if options.data:
         truth = json.loads(options.data.read_text())
         results = json.loads(options.predictions.read_text())
@@ -210,8 +214,10 @@ def main() -> None:
             f"{row['library']:24s} {row['iou_type']:5s} {row['seconds']:8.3f} s  {row['times_pycocotools']:6.1f} x  "
             f"largest difference {max(row['largest_difference'].values()):.3g}"
         )
-    print(json.dumps({"benchmark": "evaluate", "photos": len(truth["images"]), "rows": rows}))
+    result = {"benchmark": "evaluate", "photos": len(truth["images"]), "rounds": options.rounds, "rows": rows}
+    report({**result, "machine": machine(1, "numpy", *LIBRARIES)}, options.json)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,13 +14,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fashionseg.backends.onnxrt import usable_cores
+from fashionseg.benchmarks.machine import machine, report
 from fashionseg.training.recipe import Recipe, read_recipe, with_overrides
 from fashionseg.training.run import TrainOptions, resumed_options, train
 
@@ -157,8 +159,8 @@ def compared(models: dict[str, list[Matches]], photos: int) -> dict[str, Any]:
     return {"segm_AP": aps, "difference": round(difference(every), 2), "low": round(low, 2), "high": round(high, 2)}
 
 
-def main() -> None:
-    """Train what is missing, compare, print."""
+def main(arguments: list[str] | None = None) -> int:
+    """Train what is missing, compare, print a table and one JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("--train", "--val", "--images", "--output"):
         parser.add_argument(name, *(["-o"] if name == "--output" else []), type=Path, required=True)
@@ -166,13 +168,18 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=8000, help="photos that each run sees (default: 8000)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each recipe (default: 3)")
     parser.add_argument("--device", default="", help="cpu or cuda (default: a GPU if there is one)")
-    arguments = parser.parse_args()
-    truth = validator_of(arguments).truth
-    models = {
-        name: [Matches(truth, trained(arguments, name, seed)) for seed in range(arguments.seeds)] for name in RECIPES
-    }
-    print(json.dumps({"photos_seen": arguments.photos, **compared(models, len(truth.imgs))}))
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    options = parser.parse_args(arguments)
+    truth = validator_of(options).truth
+    models = {name: [Matches(truth, trained(options, name, seed)) for seed in range(options.seeds)] for name in RECIPES}
+    found = compared(models, len(truth.imgs))
+    for name, values in found["segm_AP"].items():
+        print(f"{name:14} mask AP {', '.join(f'{value:.2f}' for value in values)}")
+    print(f"difference {found['difference']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})")
+    details = machine(usable_cores(), "torch", "detectron2", "hotcoco", "numpy")
+    report({"benchmark": "recipes", "photos_seen": options.photos, **found, "machine": details}, options.json)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

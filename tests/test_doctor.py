@@ -6,6 +6,12 @@ from fashionseg import doctor
 from fashionseg.cli.main import run
 
 
+@pytest.fixture(autouse=True)
+def imports(monkeypatch):
+    """Importing torch takes seconds; only what is made of it is asked here."""
+    monkeypatch.setattr(doctor, "import_problem", lambda *modules: "")
+
+
 def test_what_every_machine_has():
     findings = {finding.topic: finding for finding in doctor.examine()}
     for topic in ("machine", "default model", "ONNX Runtime", "photos", "video", "H.264 encoder"):
@@ -30,6 +36,34 @@ def test_a_check_that_raises_is_a_finding(monkeypatch):
 
     monkeypatch.setattr(doctor, "_CHECKS", (_broken_part,))
     assert doctor.examine() == [doctor.Finding("broken part", False, "RuntimeError: libfoo is missing")]
+
+
+def test_the_cpu_works_where_a_run_works(monkeypatch):
+    from fashionseg.backends.onnxrt import OnnxRuntimeBackend
+    from fashionseg.errors import FashionsegError
+
+    def run(self, images, image_sizes):
+        raise FashionsegError("ONNX Runtime failed to run: no AVX")
+
+    assert "runs the embedded model" in doctor._onnx_runtime()[-1].text
+    monkeypatch.setattr(OnnxRuntimeBackend, "run", run)
+    finding = doctor._onnx_runtime()[-1]
+    assert finding.ok is False and "no AVX" in finding.text and "pip install" in finding.remedy
+
+
+def test_training_works_where_its_modules_can_be_imported(monkeypatch):
+    monkeypatch.setattr(doctor, "version_of", lambda *names: "1.0")
+    for problem, ok in (("", True), ("ImportError: undefined symbol: _ZN3c10", False)):
+        monkeypatch.setattr(doctor, "import_problem", lambda *modules, problem=problem: problem)
+        (finding,) = doctor._training()
+        assert finding.ok is ok and problem in finding.text
+
+
+def test_what_cannot_be_imported_says_why():
+    from fashionseg.doctor.finding import import_problem
+
+    assert import_problem("json", "math") == ""
+    assert "No module named 'of_nobody'" in import_problem("json", "of_nobody")
 
 
 def test_a_gpu_that_cannot_be_used_has_a_remedy(monkeypatch):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from fashionseg._version import __version__
 from fashionseg.doctor import gpu
-from fashionseg.doctor.finding import Finding, version_of
+from fashionseg.doctor.finding import Finding, import_problem, model_runs_on, version_of
 from fashionseg.errors import FashionsegError
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ TRAIN_REMEDY = 'see "Train" in the README: torch first, then Detectron2 with --n
 
 def examine() -> list[Finding]:
     """Look at everything; never raises."""
-    return [finding for check in _CHECKS for finding in _guarded(check)]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = {check: pool.submit(_guarded, check) for check in _CHECKS if check in _ELSEWHERE}
+        return [one for check in _CHECKS for one in (ahead[check].result() if check in ahead else _guarded(check))]
 
 
 def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
@@ -63,7 +66,11 @@ def _onnx_runtime() -> list[Finding]:
                 "pip uninstall onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
             )
         )
-    return [*findings, Finding("ONNX Runtime", True, f"{onnxruntime.__version__}, CPU works")]
+    try:
+        model_runs_on("cpu")
+    except FashionsegError as error:
+        return [*findings, Finding("ONNX Runtime", False, str(error), "pip install --force-reinstall onnxruntime-gpu")]
+    return [*findings, Finding("ONNX Runtime", True, f"{onnxruntime.__version__}, runs the embedded model on the CPU")]
 
 
 def _default_model() -> list[Finding]:
@@ -79,9 +86,12 @@ def _default_model() -> list[Finding]:
 def _training() -> list[Finding]:
     torch, detectron2 = version_of("torch"), version_of("detectron2")
     found = ", ".join(f"{name} {v}" for name, v in (("torch", torch), ("Detectron2", detectron2)) if v)
-    if torch and detectron2:
-        return [Finding("training", True, found)]
-    return [Finding("training", None, f"{found or 'torch and Detectron2 are not installed'}", TRAIN_REMEDY)]
+    if not torch or not detectron2:
+        return [Finding("training", None, f"{found or 'torch and Detectron2 are not installed'}", TRAIN_REMEDY)]
+    problem = import_problem("torch", "detectron2._C")
+    if problem:
+        return [Finding("training", False, f"{found}, which do not work together: {problem}", TRAIN_REMEDY)]
+    return [Finding("training", True, found)]
 
 
 def _video() -> list[Finding]:
@@ -117,3 +127,6 @@ _CHECKS = (
     gpu.video,
     _training,
 )
+
+_ELSEWHERE = (_training,)
+"""Checks that wait for a process of their own: begun first, the others go on meanwhile."""

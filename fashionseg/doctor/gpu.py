@@ -11,7 +11,7 @@ import sys
 from typing import Literal
 
 from fashionseg.backends import registry
-from fashionseg.doctor.finding import Finding, version_of
+from fashionseg.doctor.finding import Finding, model_runs_on, version_of
 from fashionseg.errors import FashionsegError, MissingExtraError
 
 CUDA_REMEDY = "pip install 'fashionseg[cuda]'"
@@ -77,11 +77,8 @@ def _load(file: str) -> ctypes.CDLL | None:
 
 
 def _cuda_provider() -> list[Finding]:
-    from fashionseg.model import read_model
-
     try:
-        with registry.open_backend(read_model(), "cuda") as backend:
-            return [Finding("CUDA", True, f"{backend.description}: the embedded model loads")]
+        return [Finding("CUDA", True, f"{model_runs_on('cuda')}: the embedded model runs")]
     except FashionsegError as error:
         return [Finding("CUDA", False, str(error), CUDA_REMEDY)]
 
