@@ -11,21 +11,22 @@ import json
 import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.backends.registry import check_device, check_model, may_run_on_gpu
 from fashionseg.errors import FashionsegError, OutputError
-from fashionseg.files import write_bytes
+from fashionseg.files import output_errors, write_bytes
 from fashionseg.model import ModelFile, read_model
 from fashionseg.segment.run import Run
+from fashionseg.segment.truth import ids_of
 from fashionseg.segment.types import Failure, Plan, Reporter, SegmentOptions, SilentReporter, Summary
-from fashionseg.writers.coco import Ids, write_coco
+from fashionseg.writers.coco import write_coco
 from fashionseg.writers.folder import Fingerprint, RunFolder
-from fashionseg.writers.names import output_names
+from fashionseg.writers.names import frames_folder, output_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from fashionseg.backends import Backend
 
@@ -89,17 +90,17 @@ def segment(
     model = read_model(options.model)
     check_model(model, options.device)
     labels = model.spec.labels_of(list(options.classes)) if options.classes else None
-    ids = _ids_of(options.gt, plan, model) if options.gt else None
+    ids = ids_of(options.gt, plan, model, reporter.note) if options.gt else None
     if not options.restart and not RunFolder.begun(root):
-        _refuse_overwriting(plan)
+        _refuse_overwriting(plan, frames="frames" in options.save)
     with RunFolder(root, _fingerprint(plan, model, options), restart=options.restart) as folder:
         run = Run(plan, folder, model, options, labels, reporter, stop or threading.Event(), open_backend)
         summary = run.run()
         summary.failures = [*plan.failures, *summary.failures]
+        _write_failures(root, folder, summary.failures)
         if not summary.interrupted:
             write = "predictions" in options.save
             summary.tally = write_coco(folder, plan.sources, plan.outputs, model.spec, write=write, ids=ids)
-            _write_failures(root, folder, summary.failures)
     summary.seconds = time.perf_counter() - began
     return summary
 
@@ -147,37 +148,26 @@ def _digest_of_sources(plan: Plan) -> str:
     return digest.hexdigest()
 
 
-def _refuse_overwriting(plan: Plan) -> None:
-    """A folder that holds somebody else's files of the same names is not ours to write over."""
-    for name in plan.outputs:
-        if os.path.lexists(plan.root / name):
-            raise OutputError(
-                f"{plan.root / name} is there already and this command did not write it; choose another folder with "
-                "-o, or write over it with --restart"
-            )
+def _refuse_overwriting(plan: Plan, *, frames: bool) -> None:
+    """A folder that holds somebody else's files of the same names is not ours to write over.
+
+    With `frames`, the folders of videos' frames are looked at too: whatever is in them.
+    """
+    taken = [plan.root / name for name in plan.outputs if os.path.lexists(plan.root / name)]
+    if frames:
+        videos = (name for source, name in zip(plan.sources, plan.outputs, strict=True) if source.kind == "video")
+        folders = (plan.root / frames_folder(name) for name in videos)
+        taken += [folder for folder in folders if os.path.lexists(folder) and not _is_empty_folder(folder)]
+    if taken:
+        raise OutputError(
+            f"{taken[0]} is there already and this command did not write it; choose another folder with -o, or write "
+            "over it with --restart"
+        )
 
 
-def _ids_of(path: Path, plan: Plan, model: ModelFile) -> Ids:
-    """Image ids by file name, category ids by class name."""
-    from fashionseg.data.coco import read_coco
-
-    truth = read_coco(path)
-    by_name = {image.file_name: image.id for image in truth.images}
-    by_last = {Path(image.file_name).name: image.id for image in truth.images}
-    images = {}
-    for source in plan.sources:
-        image_id = by_name.get(source.name, by_last.get(source.path.name))
-        if image_id is not None and source.kind == "photo":
-            images[source.index] = image_id
-    if not images:
-        raise FashionsegError(f"none of the photos stands in {path}: their file names differ")
-    known = {category.name: category.id for category in truth.categories}
-    missing = [name for name in model.spec.class_names if name not in known]
-    if len(missing) == len(model.spec.class_names):
-        raise FashionsegError(f"{path} has none of the model's classes ({', '.join(missing)})")
-    fresh = max(known.values()) + 1
-    extra = {name: fresh + number for number, name in enumerate(missing)}
-    return Ids(images, tuple(known.get(name) or extra[name] for name in model.spec.class_names))
+def _is_empty_folder(path: Path) -> bool:
+    with output_errors(path):
+        return path.is_dir() and not any(path.iterdir())
 
 
 def _write_failures(root: Path, folder: RunFolder, failures: list[Failure]) -> None:

@@ -97,8 +97,8 @@ class Summary:
 
     Attributes:
         plan: what there was to do.
-        tally: what the output folder holds now, what was done before included.
-        failures: inputs that failed, in order.
+        tally: what the output folder holds now, what was done before included; empty where the run was interrupted.
+        failures: inputs that failed in this run, in order.
         interrupted: stopped before the end; the same command goes on.
         frames: photos and frames of this run alone.
         seconds: wall time of this run, from the plan to the last file.
@@ -142,7 +142,7 @@ class Reporter(Protocol):
         """A photo or frame is finished."""
 
     def failed(self, failure: Failure) -> None:
-        """An input failed."""
+        """An input failed. One of which frames are kept is `finished` too, now or by an earlier run."""
 
     def finished(self, source: Source, output: Path | None) -> None:
         """An input is finished."""

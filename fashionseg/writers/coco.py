@@ -33,10 +33,12 @@ class Ids:
     Attributes:
         images: image id by `Source.index`.
         categories: category id by contiguous class index.
+        next_image: first id for pictures that the file cannot have: frames of videos.
     """
 
     images: dict[int, int]
     categories: tuple[int, ...]
+    next_image: int
 
 
 @dataclass(slots=True)
@@ -87,7 +89,8 @@ def write_coco(
     """Write both files of a finished run.
 
     Image ids count from 1 in the order of input: a photo takes one id, finished or not, a video as many as it has
-    finished frames. With `ids`, those of the ground truth are used.
+    finished frames. With `ids`, photos have those of the ground truth, or are left out, and frames count from where
+    those end.
 
     Args:
         folder: holds the journal of the run.
@@ -134,7 +137,7 @@ class _CocoWriter:
         self._spec = spec
         self._ids = ids
         self._category_ids = ids.categories if ids else spec.category_ids
-        self._next_id = 1
+        self._next_id = ids.next_image if ids else 1
 
     def info(self) -> dict[str, Any]:
         from fashionseg._version import __version__
@@ -160,13 +163,16 @@ class _CocoWriter:
     ) -> None:
         """Everything finished of one input."""
         if source.kind == "photo":
-            image_id = self._ids.images.get(source.index) if self._ids else self._next_id
-            self._next_id += 1
+            image_id = self._ids.images.get(source.index) if self._ids else self._take_id()
             for done in folder.finished(source.index):
                 if image_id is not None and not isinstance(done, PartDone):
                     self._photo(done, image_id, source, images, predictions)
         else:
             self._video(folder.finished(source.index), source, output, images, predictions)
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
 
     def _photo(
         self,
@@ -219,8 +225,7 @@ class _CocoWriter:
         images: _JsonList | None,
         predictions: _JsonList | None,
     ) -> None:
-        image_id = self._next_id
-        self._next_id += 1
+        image_id = self._take_id()
         if images is not None:
             images.add(
                 {

@@ -42,7 +42,7 @@ class RunFolder:
         self._stack = ExitStack()
         self._photos: dict[int, int] = {}
         self._failed: set[int] = set()
-        self._parts: dict[int, list[int]] = {}
+        self._parts: dict[int, list[tuple[int, int]]] = {}  # of each part, where its record is and how many frames
         self._videos: dict[int, int] = {}
 
     def __enter__(self) -> RunFolder:
@@ -90,8 +90,8 @@ class RunFolder:
 
     def last_part(self, source: int) -> PartDone | None:
         """The last finished part of a video, or None."""
-        offsets = self._parts.get(source)
-        done = self._at(offsets[-1]) if offsets else None
+        parts = self._parts.get(source)
+        done = self._at(parts[-1][0]) if parts else None
         return done if isinstance(done, PartDone) else None
 
     def video_done(self, source: int) -> VideoDone | None:
@@ -123,8 +123,8 @@ class RunFolder:
 
     def finished(self, source: int) -> Iterator[PhotoDone | PartDone]:
         """The finished photo, or the finished parts of the video in order."""
-        offsets = [self._photos[source]] if source in self._photos else self._parts.get(source, [])
-        for offset in offsets:
+        parts = [offset for offset, _ in self._parts.get(source, ())]
+        for offset in [self._photos[source]] if source in self._photos else parts:
             done = self._at(offset)
             if isinstance(done, PhotoDone | PartDone):
                 yield done
@@ -139,12 +139,14 @@ class RunFolder:
         elif isinstance(done, PhotoFailed):
             self._failed.add(done.source)
         elif isinstance(done, VideoDone):
-            self._videos[done.source] = offset
+            if done.frames == sum(frames for _, frames in self._parts.get(done.source, ())):
+                self._videos[done.source] = offset
         else:
+            self._videos.pop(done.source, None)  # a video of which something was lost is begun anew there
             parts = self._parts.setdefault(done.source, [])
-            del parts[done.part :]  # a video whose parts were lost is begun anew
+            del parts[done.part :]
             if done.part == len(parts):
-                parts.append(offset)
+                parts.append((offset, len(done.frames)))
 
     def _lock(self) -> Any:
         from filelock import FileLock, Timeout
@@ -213,7 +215,8 @@ class RunFolder:
     def _still_there(self, done: Done) -> bool:
         """Whether the output of a record is still in place; what the user removed is done again."""
         if isinstance(done, PartDone):
-            return True  # its file is gone once the video is joined; whether it is needed shows when the video goes on
+            # Its own file is gone once the video is joined; whether it is needed shows when the video goes on.
+            return all((self.root / name).is_file() for name in done.files)
         return done.output is None or (self.root / done.output).is_file()
 
     def _compare(self, header: Record) -> None:

@@ -109,10 +109,9 @@ def test_frames_are_durable_before_their_part_is_noted(run, small_parts, tmp_pat
 
 def test_restart_removes_frames_of_the_run_before(run, tmp_path):
     clip = clips.make(tmp_path / "clip.mp4", clips.Clip(frames=6))
-    (tmp_path / "out" / "clip").mkdir(parents=True)
-    (tmp_path / "out" / "clip" / "mine.jpg").write_bytes(b"mine")
     save = frozenset({"frames", "predictions"})
     run([clip], tmp_path / "out", save=save)
+    (tmp_path / "out" / "clip" / "mine.jpg").write_bytes(b"mine")
     run([clip], tmp_path / "out", save=save, vid_stride=4, restart=True)
     names = sorted(path.name for path in (tmp_path / "out" / "clip").iterdir())
     assert names == ["000000.jpg", "000004.jpg", "mine.jpg"]

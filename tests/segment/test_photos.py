@@ -199,6 +199,18 @@ def test_files_of_others_are_not_overwritten(tmp_path):
     assert (tmp_path / "out" / "000.jpg").read_bytes() == b"precious"
 
 
+def test_a_run_that_is_stopped_tells_what_failed_so_far(tmp_path):
+    paths = stubs.write_photos(tmp_path / "in", 12)
+    paths[0].write_bytes(b"")
+    stop = threading.Event()
+    summary, _ = run([tmp_path / "in"], tmp_path / "out", stubs.at_picture(2, stop.set), stop=stop)
+    assert summary.interrupted
+    assert [entry["path"] for entry in json.loads((tmp_path / "out" / "failures.json").read_text())] == [str(paths[0])]
+    stubs.write_photos(tmp_path / "in", 1)
+    assert not run([tmp_path / "in"], tmp_path / "out", restart=True)[0].failures
+    assert not (tmp_path / "out" / "failures.json").exists()
+
+
 def test_a_source_is_never_overwritten(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpg"), stubs.picture())
     with pytest.raises(FashionsegError, match=r"lies in the output folder|would overwrite"):

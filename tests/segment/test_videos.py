@@ -7,8 +7,10 @@ from fractions import Fraction
 import av
 import clips
 import pytest
+import stub_run
 import stubs
 
+from fashionseg.errors import OutputError
 from fashionseg.media.video_reader import VideoReader
 from fashionseg.segment import SegmentOptions, SilentReporter, segment
 from fashionseg.segment import video as video_module
@@ -128,6 +130,37 @@ def test_frames_as_files(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out" / "clip").iterdir()) == [f"{n:06d}.jpg" for n in range(6)]
     assert not (tmp_path / "out" / "clip.mp4").exists()
     assert [image["file_name"] for image in images_of(tmp_path / "out")] == [f"clip/{n:06d}.jpg" for n in range(6)]
+
+
+def test_a_folder_of_somebody_elses_frames_is_refused(tmp_path):
+    clip = clips.make(tmp_path / "clip.mp4", clips.Clip(frames=2))
+    mine = tmp_path / "out" / "clip" / "000001.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"clip is there already and this command did not write it"):
+        run([clip], tmp_path / "out", save=frozenset({"frames"}))
+    assert mine.read_bytes() == b"precious"
+    assert run([clip], tmp_path / "out").frames == 2, "where no frames are saved it is left alone"
+    mine.unlink()
+    assert run([clip], tmp_path / "out", save=frozenset({"frames"}), restart=True).frames == 2
+    (tmp_path / "new" / "clip").mkdir(parents=True)
+    assert run([clip], tmp_path / "new", save=frozenset({"frames"})).frames == 2, "an empty folder is nobody's"
+
+
+@pytest.mark.parametrize("save", [{"frames", "predictions"}, {"frames", "video", "predictions"}])
+def test_frames_that_were_removed_are_done_again(save, tmp_path):
+    clip = clips.make(tmp_path / "clip.mp4", clips.Clip(frames=23))
+    run([clip], tmp_path / "whole", save=frozenset(save))
+    run([clip], tmp_path / "out", save=frozenset(save))
+    assert run([clip], tmp_path / "out", save=frozenset(save)).frames == 0
+    for number in (7, 21):
+        (tmp_path / "out" / "clip" / f"{number:06d}.jpg").unlink()
+    reporter = StopAfter(9)
+    stopped = run([clip], tmp_path / "out", reporter=reporter, stop=reporter.stop, save=frozenset(save))
+    assert stopped.interrupted
+    assert run([clip], tmp_path / "out", save=frozenset(save)).tally.frames == 23
+    assert run([clip], tmp_path / "out", save=frozenset(save)).frames == 0
+    assert len(stub_run.same_files(tmp_path / "out", tmp_path / "whole")) == 25 + ("video" in save)
 
 
 def test_photos_and_videos_share_one_row_of_ids(tmp_path):

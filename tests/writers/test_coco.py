@@ -92,7 +92,7 @@ def test_ids_of_a_ground_truth_are_used_and_photos_that_it_has_not_are_left_out(
     with RunFolder(tmp_path / "out", {}) as folder:
         for source in sources:
             folder.add(PhotoDone(source.index, SIZE_HW, None, FrameRecord(0, None, (garment,))))
-        write_coco(folder, sources, ["a", "b", "c"], stubs.spec(), ids=Ids({0: 50, 2: 7}, (30, 31)))
+        write_coco(folder, sources, ["a", "b", "c"], stubs.spec(), ids=Ids({0: 50, 2: 7}, (30, 31), 51))
     results = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [(result["image_id"], result["category_id"]) for result in results] == [(50, 31), (7, 31)]
 
