@@ -125,7 +125,7 @@ class PlainReporter(QuietReporter):
     def failed(self, failure: Failure) -> None:
         """See `Reporter`."""
         super().failed(failure)
-        self._done += 1
+        self._done += not failure.frames  # of others, `finished` tells, or an earlier run did
 
     def finished(self, source: Source, output: Path | None) -> None:
         """See `Reporter`."""
@@ -177,8 +177,9 @@ class RichReporter(SilentReporter):
         from rich.text import Text
 
         self._console.print(Text.assemble(("failed  ", "bold red"), failure.reason))
-        self._end_video()
-        self._advance_inputs()
+        if not failure.frames:  # of others, `finished` tells, or an earlier run did
+            self._end_video()
+            self._advance_inputs()
 
     def finished(self, source: Source, output: Path | None) -> None:
         """See `Reporter`."""

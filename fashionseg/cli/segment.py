@@ -23,7 +23,7 @@ from fashionseg.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fashionseg.segment.types import Summary
+    from fashionseg.segment.types import Plan, Summary
 
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
@@ -92,8 +92,9 @@ def segment(sources: tuple[str, ...], output: Path, dry_run: bool, quiet: bool, 
     if options.start is not None and options.end is not None and options.start >= options.end:
         raise click.BadParameter("--end must lie after --start")
     if dry_run:
-        print_plan(make_plan(sources, output, frames="frames" in options.save), as_json=as_json)
-        return 0
+        plan = make_plan(sources, output, frames="frames" in options.save)
+        print_plan(plan, as_json=as_json)
+        return exit_code_of_plan(plan)
     with choose_reporter(quiet=quiet, as_json=as_json) as reporter:
         if options.model is None:
             reporter.note("no --model given: using the embedded default model (see `fashionseg info`)")
@@ -101,6 +102,13 @@ def segment(sources: tuple[str, ...], output: Path, dry_run: bool, quiet: bool, 
             summary = run_segment(sources, output, options, reporter, stop)
     print_summary(summary, quiet=quiet, as_json=as_json)
     return exit_code(summary)
+
+
+def exit_code_of_plan(plan: Plan) -> int:
+    """The exit code of a run that was only looked at."""
+    if not plan.sources:
+        return 1
+    return EXIT_SOME_FAILED if plan.failures else 0
 
 
 def exit_code(summary: Summary) -> int:

@@ -88,7 +88,7 @@ def _closing_lines(summary: Summary) -> list[str]:
     tally = summary.tally
     if summary.interrupted:
         lines.append("stopped; the same command goes on from here")
-    elif not summary.frames:
+    elif not summary.frames and not summary.failures:
         lines.append("nothing to do: everything was finished before")
     done = [f"{tally.photos:,} photos"] if tally.photos else []
     done += (

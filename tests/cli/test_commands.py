@@ -113,6 +113,12 @@ def test_dry_run_does_nothing(photo, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_dry_run_exits_as_the_run_would(photo, tmp_path, capsys):
+    for sources, code in (([tmp_path / "none.jpg"], 1), ([photo, tmp_path / "none.jpg"], 3)):
+        assert run(["segment", *map(str, sources), "-o", str(tmp_path / "out"), "--dry-run"]) == code
+        assert "none.jpg" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

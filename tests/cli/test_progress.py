@@ -71,6 +71,29 @@ def test_a_terminal_shows_inputs_and_frames(monkeypatch):
     assert "breaks after frame 10" in text
 
 
+BROKEN = Failure("in/b", "in/b breaks off", 3)
+
+
+@pytest.mark.parametrize("failure", [Failure("in/b", "in/b is no video"), BROKEN])
+def test_an_input_counts_once_however_it_ends(failure, capsys):
+    plain = PlainReporter()
+    with RichReporter() as rich:
+        rich._console = Console(file=io.StringIO(), force_terminal=True)
+        for reporter in (plain, rich):
+            reporter.begin(plan(), 0)
+            reporter.failed(failure)
+            if failure.frames:
+                reporter.finished(VIDEO, Path("out/b.mp4"))
+        assert rich._progress.tasks[0].completed == plain._done == 1
+
+
+def test_a_video_that_broke_before_was_counted_then(capsys):
+    reporter = PlainReporter()
+    reporter.begin(plan(), 2)
+    reporter.failed(BROKEN)
+    assert reporter._done == 2
+
+
 def test_json_lines_and_a_heartbeat(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LOG_SECONDS", 3600)
     beaten = threading.Event()
@@ -143,6 +166,9 @@ def test_the_summary_of_an_interrupted_run_and_of_one_with_nothing_to_do(tmp_pat
     assert "the same command goes on" in capsys.readouterr().err
     print_summary(summary_of(tmp_path, frames=0), quiet=False, as_json=False)
     assert "finished before" in capsys.readouterr().err
+    failing = summary_of(tmp_path, frames=0, tally=Tally(), failures=[Failure("x", "x is bad")])
+    print_summary(failing, quiet=False, as_json=False)
+    assert "finished before" not in capsys.readouterr().err
 
 
 def test_the_summary_as_json(tmp_path, capsys):
