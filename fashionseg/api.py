@@ -11,11 +11,11 @@ Nothing here writes files; `fashionseg.segment.segment` does what the command li
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from fashionseg.backends.registry import open_backend
 from fashionseg.errors import MediaError
-from fashionseg.inference import Inferred, infer, prepare_frame
+from fashionseg.inference import Inferred, Prepared, infer, prepare_frame
 from fashionseg.media.frame import Frame, Source
 from fashionseg.model import read_model
 from fashionseg.pipeline import Pipeline
@@ -134,20 +134,26 @@ class Model:
             The decoded frame (yours to draw into) and the detections in its pixels.
 
         Raises:
-            MediaError: a source cannot be read, or breaks in the middle.
+            MediaError: a source cannot be read, or breaks in the middle; all pictures before have come.
         """
         labels = self._labels(classes)
         arguments = [sources] if isinstance(sources, str | Path) else list(sources)
         with Pipeline() as pipeline:
             prepared = pipeline.stage("prepare", self._prepared(arguments, batch))
             for item in pipeline.stage("infer", infer(prepared, self.backend, batch)):
+                if isinstance(item, MediaError):
+                    raise item
                 yield item.frame, _filtered(item, conf, labels)
 
-    def _prepared(self, arguments: Sequence[str | Path], batch: int) -> Iterator[Any]:
-        for number, frame in enumerate(read_frames(arguments)):
-            video = frame.source.kind == "video"
-            block = (frame.source.index, 0) if video else (-1, number // (batch * 8))
-            yield prepare_frame(frame, self.spec, block)
+    def _prepared(self, arguments: Sequence[str | Path], batch: int) -> Iterator[Prepared | MediaError]:
+        """Pictures, and at the end the error that ends them, if any: those before it may still wait for their batch."""
+        try:
+            for number, frame in enumerate(read_frames(arguments)):
+                video = frame.source.kind == "video"
+                block = (frame.source.index, 0) if video else (-1, number // (batch * 8))
+                yield prepare_frame(frame, self.spec, block)
+        except MediaError as error:
+            yield error
 
     def _labels(self, classes: Sequence[str]) -> frozenset[int] | None:
         return self.spec.labels_of(list(classes)) if classes else None

@@ -2,6 +2,7 @@
 
 import os
 
+import clips
 import cv2
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_stream_over_photos_keeps_order(model, tmp_path):
     found = list(model.stream(tmp_path, batch=2))
     assert [os.path.basename(frame.source.path) for frame, _ in found] == [f"{n:03d}.png" for n in range(7)]  # noqa: PTH119
     assert all(len(detections) == 2 for _, detections in found)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_stream_gives_the_frames_before_a_break_and_then_says_so(batch, model, tmp_path):
+    data = clips.make(
+        tmp_path / "whole.mkv", clips.Clip(frames=30, size_hw=(96, 96), options={"crf": "1"})
+    ).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 2 // 3])
+    indices = []
+    with pytest.raises(MediaError, match=r"its first (\d+) frames are kept") as caught:
+        for frame, _ in model.stream(tmp_path / "cut.mkv", batch=batch):
+            indices.append(frame.index)
+    assert f"its first {len(indices)} frames" in str(caught.value)
+    assert indices == list(range(len(indices)))
 
 
 def test_stream_can_be_left_early(model, tmp_path):
