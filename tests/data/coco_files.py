@@ -5,6 +5,8 @@ import json
 import cv2
 import numpy as np
 
+from fashionseg.data.coco import read_coco
+
 CATEGORIES = [{"id": 1, "name": "shirt"}, {"id": 2, "name": "trousers"}]
 
 
@@ -88,3 +90,8 @@ def deepfashion2(root, photos, size_hw=(120, 90)):
             text = json.dumps({"source": "user", "pair_id": number // 2, **parts})
         (root / "annos" / f"{name}.json").write_text(text)
     return root
+
+
+def loaded(folder, name, content):
+    """The data set of a COCO document, written to a file and read."""
+    return read_coco(write(folder / name, content))
