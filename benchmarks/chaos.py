@@ -28,8 +28,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.benchmarks.child import environment, python_module
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.child import environment, python_module
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.errors import FashionsegError, MediaError
 from fashionseg.media.video_reader import VideoReader
 from fashionseg.media.video_writer import PartWriter

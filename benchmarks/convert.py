@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.data.convert.classes import DEEPFASHION2_NAMES, deepfashion2_classes
 from fashionseg.data.convert.deepfashion2 import Filters
 from fashionseg.data.convert.deepfashion2_set import Options, convert_deepfashion2

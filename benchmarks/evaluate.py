@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.machine import machine, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

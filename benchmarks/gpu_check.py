@@ -24,8 +24,8 @@ import numpy as np
 
 from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 from fashionseg.backends.registry import Device, open_backend
-from fashionseg.benchmarks.floor import Work, count_work, floor_seconds, measure_machine
-from fashionseg.benchmarks.machine import gpu_memory_bytes, machine, report
+from fashionseg.benchmarks.bench.floor import Work, count_work, floor_seconds, measure_machine
+from fashionseg.benchmarks.bench.machine import gpu_memory_bytes, machine, report
 from fashionseg.benchmarks.model_cpu import drawn_picture
 from fashionseg.errors import FashionsegError
 from fashionseg.export.matching import Agreement, Tolerance, agreement
@@ -340,10 +340,10 @@ def variants(parts: Parts, one: Subject) -> None:
 
 def end_to_end(source: Path, batch: int | None) -> dict[str, Any]:
     """`segment` on a video with the embedded model, from file to file."""
-    from fashionseg.benchmarks.child import measure_in_child
+    from fashionseg.benchmarks.bench.child import measure_in_child
 
     settings = {"model": None, "device": "cuda", "threads": None, "batch": batch, "source": str(source)}
-    measured = measure_in_child("pipeline_speed", {**settings, "frames": 10_000, "alone": False})
+    measured = measure_in_child("bench.pipeline_speed", {**settings, "frames": 10_000, "alone": False})
     return {key: measured[key] for key in ("fps", "frames", "cpu_ms", "stages")}
 
 

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends.live_rows import live_rows_only
-from fashionseg.benchmarks.floor import count_work, matrix_probe
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.floor import count_work, matrix_probe
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.benchmarks.random_rcnn import picture_tensor, r50_fpn_config, random_mask_rcnn
 from fashionseg.preprocess import make_batch, resize, resized_size
 

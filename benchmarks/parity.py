@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.benchmarks.random_rcnn import r50_fpn_config, random_mask_rcnn
 from fashionseg.export.checkpoint import Checkpoint, open_checkpoint
 from fashionseg.export.classes import Classes

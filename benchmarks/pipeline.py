@@ -30,9 +30,9 @@ import cv2
 
 from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import open_backend
-from fashionseg.benchmarks.machine import machine, report
-from fashionseg.benchmarks.model_speed import throughput
-from fashionseg.benchmarks.stages import bound_fps, clip_end, stages_alone
+from fashionseg.benchmarks.bench.machine import machine, report
+from fashionseg.benchmarks.bench.model_speed import throughput
+from fashionseg.benchmarks.bench.stages import bound_fps, clip_end, stages_alone
 from fashionseg.drawing import Annotator
 from fashionseg.inference import detections_of
 from fashionseg.masks import paste_masks

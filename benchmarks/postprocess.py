@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.detections import Detections
 from fashionseg.drawing import Annotator
 from fashionseg.masks import paste_masks

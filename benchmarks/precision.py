@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends.onnxrt import OnnxRuntimeBackend, usable_cores
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.errors import MissingExtraError
 from fashionseg.export.precision import LowerOptions, lowered_model
 from fashionseg.export.precision_photos import photo_files

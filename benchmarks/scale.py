@@ -27,8 +27,8 @@ import numpy as np
 
 from fashionseg.backends import RawBatch
 from fashionseg.backends.onnxrt import usable_cores
-from fashionseg.benchmarks.child import measure_in_child
-from fashionseg.benchmarks.machine import machine, peak_memory_bytes, report
+from fashionseg.benchmarks.bench.child import measure_in_child
+from fashionseg.benchmarks.bench.machine import machine, peak_memory_bytes, report
 from fashionseg.media.images import encode_jpeg
 from fashionseg.media.video_writer import PartWriter
 from fashionseg.segment import SegmentOptions, SilentReporter, segment
@@ -104,7 +104,7 @@ def _blob(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
 
 
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
-    """Segment `sources` with a stub that finds `garments` in each picture (see `child.py`)."""
+    """Segment `sources` with a stub that finds `garments` in each picture (see `bench/child.py`)."""
     garments = settings["garments"]
 
     def open_backend(model: ModelFile) -> StubBackend:

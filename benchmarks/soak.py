@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends.onnxrt import usable_cores
-from fashionseg.benchmarks.child import measure_in_child
-from fashionseg.benchmarks.machine import machine, peak_memory_bytes, report
+from fashionseg.benchmarks.bench.child import measure_in_child
+from fashionseg.benchmarks.bench.machine import machine, peak_memory_bytes, report
 from fashionseg.benchmarks.scale import StubBackend
 from fashionseg.cli import main as cli
 from fashionseg.segment import run as run_module
@@ -141,7 +141,7 @@ class _Watch:
 
 
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
-    """Segment a folder by the command itself, with a stub for a model (see `child.py`)."""
+    """Segment a folder by the command itself, with a stub for a model (see `bench/child.py`)."""
     done = [0]
 
     class Counting(StubBackend):

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.backends.onnxrt import usable_cores
-from fashionseg.benchmarks.machine import machine, report
+from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.errors import FashionsegError
 
 if TYPE_CHECKING:

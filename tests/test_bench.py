@@ -10,13 +10,12 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from fashionseg.backends.registry import Device
-from fashionseg.benchmarks import bench as bench_module
-from fashionseg.benchmarks import bench_plot, bench_tables, child, floor, machine
-from fashionseg.benchmarks.bench import BenchOptions, bench
-from fashionseg.benchmarks.bench_result import BenchResult, read_result, write_result
-from fashionseg.benchmarks.clip import write_panning_clip
-from fashionseg.benchmarks.compare import compare
-from fashionseg.benchmarks.gate import check, parse
+from fashionseg.benchmarks.bench import child, floor, machine, plan, plot, tables
+from fashionseg.benchmarks.bench.clip import write_panning_clip
+from fashionseg.benchmarks.bench.compare import compare
+from fashionseg.benchmarks.bench.gate import check, parse
+from fashionseg.benchmarks.bench.plan import BenchOptions, bench
+from fashionseg.benchmarks.bench.result import BenchResult, read_result, write_result
 from fashionseg.cli import main as main_module
 from fashionseg.cli.bench import bench as command
 from fashionseg.errors import DataError, FashionsegError, MediaError, MissingExtraError, ModelError, QualityError
@@ -150,7 +149,7 @@ def test_the_floor_is_what_takes_longer():
 def test_a_child_hands_back_errors_of_ours():
     settings = {"model": "no/such.onnx", "device": "cpu", "threads": 1, "batch": 1, "source": "x", "seconds": 1}
     with pytest.raises(ModelError, match=r"model file not found: no/such\.onnx"):
-        child.measure_in_child("model_speed", settings)
+        child.measure_in_child("bench.model_speed", settings)
 
 
 def test_a_child_runs_nothing_of_the_current_folder(tmp_path, monkeypatch):
@@ -236,12 +235,12 @@ def children(monkeypatch):
     def measure(module, settings):
         calls.append((module, settings))
         number = sum(one == module and s["batch"] == settings["batch"] for one, s in calls) - 1
-        if module == "model_speed":
+        if module == "bench.model_speed":
             batch = settings["batch"]
             return model_answer(batch, ms=20.0 * batch * (1 + number / 10), per_s=50.0 / (1 + number / 10))
         return video_answer(25.0 - number, alone=settings["alone"])
 
-    monkeypatch.setattr(bench_module, "measure_in_child", measure)
+    monkeypatch.setattr(plan, "measure_in_child", measure)
     return calls
 
 
@@ -255,10 +254,13 @@ def clip(tmp_path):
 def test_rounds_go_through_all_rows_before_the_next(children, clip):
     result = bench(BenchOptions(batches=(1, 4), source=clip, repeat=3))
     order = [(module, settings["batch"]) for module, settings in children]
-    assert order == [("model_speed", 1), ("pipeline_speed", 1), ("model_speed", 4), ("pipeline_speed", 4)] * 3
+    parts = ("bench.model_speed", "bench.pipeline_speed")
+    assert order == [(part, batch) for batch in (1, 4) for part in parts] * 3
     assert [row.batch for row in result.rows] == [1, 4]
-    assert {settings["frames"] for module, settings in children if module == "pipeline_speed"} == {600}, "12 s at 50/s"
-    assert [settings["alone"] for module, settings in children if module == "pipeline_speed"] == [True] * 2 + [
+    assert {settings["frames"] for module, settings in children if module == "bench.pipeline_speed"} == {600}, (
+        "12 s at 50/s"
+    )
+    assert [settings["alone"] for module, settings in children if module == "bench.pipeline_speed"] == [True] * 2 + [
         False
     ] * 4
 
@@ -344,14 +346,14 @@ def test_every_row_stands_for_itself(children, clip):
     floor_of_four = replace(four.floor, ms=4.5)
     other = replace(four, backend="another", floor=floor_of_four, end_to_end=replace(end, stages=stages))
     mixed = replace(result, rows=(one, other))
-    lines = bench_tables.closing_lines(mixed)
+    lines = tables.closing_lines(mixed)
     assert "stub; another; one round" in lines[0]
     assert lines[1].startswith("floor of default, cpu, fp32, batch 1: ") and lines[1].endswith("1.0 ms a run")
     assert lines[2].startswith("floor of default, cpu, fp32, batch 4: ") and lines[2].endswith("4.5 ms a run")
-    assert [line.split(":")[0] for line in bench_tables.closing_lines(replace(result, rows=(one,)))[1:]] == ["floor"]
-    columns = {str(column.header): list(column.cells) for column in bench_tables.stage_table(mixed).columns}
+    assert [line.split(":")[0] for line in tables.closing_lines(replace(result, rows=(one,)))[1:]] == ["floor"]
+    columns = {str(column.header): list(column.cells) for column in tables.stage_table(mixed).columns}
     assert [cell.splitlines()[-1] for cell in columns["infer"]] == ["2 threads", "1 thread"]
-    assert "infer × 2" in [column.header for column in bench_tables.stage_table(result).columns]
+    assert "infer × 2" in [column.header for column in tables.stage_table(result).columns]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +402,7 @@ def test_the_plot_marks_the_most_there_could_be(children, clip):
     pytest.importorskip("matplotlib")
     (row,) = bench(BenchOptions(source=clip, repeat=1)).rows
     axes = new_axes(new_figure(4, 3))
-    bench_plot._draw_speed(axes, [row, replace(row, floor=None), replace(row, end_to_end=None)])
+    plot._draw_speed(axes, [row, replace(row, floor=None), replace(row, end_to_end=None)])
     (marks,) = [one for one in axes.collections if one.get_label().startswith("the most")]
     found = sorted(
         (round(float(path.vertices[0, 0]), 6), float(path.vertices[:, 1].mean())) for path in marks.get_paths()
@@ -428,7 +430,7 @@ def test_without_matplotlib_there_is_no_plot_and_a_word(children, clip, tmp_path
     def missing(result, folder):
         raise MissingExtraError("matplotlib", "plots")
 
-    monkeypatch.setattr("fashionseg.benchmarks.bench_plot.write_plot", missing)
+    monkeypatch.setattr("fashionseg.benchmarks.bench.plot.write_plot", missing)
     done = run_command("--source", str(clip), "--repeat", "1", "-o", str(tmp_path / "out"))
     assert done.exit_code == 0
     assert "no plot: matplotlib is not installed" in done.stderr.replace("\n", " ")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from fashionseg.backends.registry import open_backend
-from fashionseg.benchmarks import floor, model_cpu, pipeline, scale, startup
-from fashionseg.benchmarks.clip import write_panning_clip
-from fashionseg.benchmarks.pipeline_speed import Watch, stage_clocks
-from fashionseg.benchmarks.stages import STAGES, StageCost, bound_fps, clip_end, stages_alone
+from fashionseg.benchmarks import model_cpu, pipeline, scale, startup
+from fashionseg.benchmarks.bench import floor
+from fashionseg.benchmarks.bench.clip import write_panning_clip
+from fashionseg.benchmarks.bench.pipeline_speed import Watch, stage_clocks
+from fashionseg.benchmarks.bench.stages import STAGES, StageCost, bound_fps, clip_end, stages_alone
 from fashionseg.errors import FashionsegError
 from fashionseg.model import read_model
 from fashionseg.pipeline import StageClock
@@ -208,7 +209,7 @@ def test_a_way_that_takes_too_long_fails_the_startup_script(monkeypatch, capsys)
 
 
 def test_the_model_alone_is_asked_for_what_segment_asks_for():
-    from fashionseg.benchmarks.model_speed import MIN_SCORE
+    from fashionseg.benchmarks.bench.model_speed import MIN_SCORE
     from fashionseg.segment import SegmentOptions
 
     assert SegmentOptions().conf == MIN_SCORE

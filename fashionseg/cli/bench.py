@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from fashionseg.benchmarks.bench import Reporter
-    from fashionseg.benchmarks.bench_result import BenchResult
+    from fashionseg.benchmarks.bench.plan import Reporter
+    from fashionseg.benchmarks.bench.result import BenchResult
     from fashionseg.evaluation.gate import Requirement
 
 MOST_PICTURES = 256
@@ -45,7 +45,7 @@ class BoundType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
     name = "bound"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Requirement:
-        from fashionseg.benchmarks.gate import parse
+        from fashionseg.benchmarks.bench.gate import parse
         from fashionseg.evaluation.gate import Requirement
 
         if isinstance(value, Requirement):
@@ -132,9 +132,9 @@ def bench(
 
     Exit codes: 0 done; 1 could not be done; 2 wrong usage; 4 done, and a --require was broken.
     """
-    from fashionseg.benchmarks.bench import BenchOptions
-    from fashionseg.benchmarks.bench import bench as run_bench
-    from fashionseg.benchmarks.gate import check
+    from fashionseg.benchmarks.bench.gate import check
+    from fashionseg.benchmarks.bench.plan import BenchOptions
+    from fashionseg.benchmarks.bench.plan import bench as run_bench
 
     if compare:
         if bounds or output is not None:
@@ -154,8 +154,8 @@ def bench(
 
 def _write(result: BenchResult, output: Path, reporter: Reporter) -> None:
     """bench.json always, the plot where matplotlib is installed."""
-    from fashionseg.benchmarks.bench_plot import write_plot
-    from fashionseg.benchmarks.bench_result import write_result
+    from fashionseg.benchmarks.bench.plot import write_plot
+    from fashionseg.benchmarks.bench.result import write_result
     from fashionseg.errors import MissingExtraError
 
     reporter.note(f"written: {write_result(result, output)}")
@@ -168,7 +168,7 @@ def _write(result: BenchResult, output: Path, reporter: Reporter) -> None:
 def _print(result: BenchResult) -> None:
     from rich.console import Console
 
-    from fashionseg.benchmarks.bench_tables import closing_lines, tables
+    from fashionseg.benchmarks.bench.tables import closing_lines, tables
 
     console = Console(highlight=False)
     for table in tables(result):
@@ -180,9 +180,9 @@ def _print(result: BenchResult) -> None:
 def _compare(old: Path, new: Path, *, quiet: bool, as_json: bool) -> None:
     from rich.console import Console
 
-    from fashionseg.benchmarks.bench_result import read_result
-    from fashionseg.benchmarks.bench_tables import change_table
-    from fashionseg.benchmarks.compare import compare
+    from fashionseg.benchmarks.bench.compare import compare
+    from fashionseg.benchmarks.bench.result import read_result
+    from fashionseg.benchmarks.bench.tables import change_table
 
     changes = compare(read_result(old), read_result(new))
     if as_json:
@@ -194,7 +194,7 @@ def _compare(old: Path, new: Path, *, quiet: bool, as_json: bool) -> None:
 @contextmanager
 def _reporter(*, quiet: bool) -> Iterator[Reporter]:
     """A progress bar and notes on standard error; nothing with `quiet`."""
-    from fashionseg.benchmarks.bench import SilentReporter
+    from fashionseg.benchmarks.bench.plan import SilentReporter
 
     if quiet:
         yield SilentReporter()

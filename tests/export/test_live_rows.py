@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 
 from fashionseg.backends import onnxrt
 from fashionseg.backends.live_rows import live_rows_only
-from fashionseg.benchmarks.floor import count_work
+from fashionseg.benchmarks.bench.floor import count_work
 from fashionseg.export.parity import built_in_pictures
 from fashionseg.model import OUTPUTS, read_model
 from fashionseg.preprocess import make_batch, prepare

@@ -167,7 +167,7 @@ def _fuzzed(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """Print and write the figures so far; those of other readers that the file holds stay."""
-    from fashionseg.benchmarks.machine import machine, report
+    from fashionseg.benchmarks.bench.machine import machine, report
 
     ours = {row["reader"] for row in rows}
     before = json.loads(options.json.read_text())["rows"] if options.json and options.json.exists() else []

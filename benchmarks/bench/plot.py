@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from fashionseg.benchmarks.bench_result import BenchResult, Figure, Row
+    from fashionseg.benchmarks.bench.result import BenchResult, Figure, Row
 
 FILE = "bench.png"
 BAR = 0.34

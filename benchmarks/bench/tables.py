@@ -11,13 +11,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fashionseg.benchmarks.bench_result import UNITS
+from fashionseg.benchmarks.bench.result import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fashionseg.benchmarks.bench_result import BenchResult, Figure, Floor, Row, Stage
-    from fashionseg.benchmarks.compare import Change
+    from fashionseg.benchmarks.bench.compare import Change
+    from fashionseg.benchmarks.bench.result import BenchResult, Figure, Floor, Row, Stage
 
 UNKNOWN = "–"
 

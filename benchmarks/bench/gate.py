@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from fashionseg.benchmarks.bench_result import UNITS
+from fashionseg.benchmarks.bench.result import UNITS
 from fashionseg.errors import QualityError
 from fashionseg.evaluation.gate import Requirement, parse_bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fashionseg.benchmarks.bench_result import BenchResult
+    from fashionseg.benchmarks.bench.result import BenchResult
 
 
 def parse(text: str) -> Requirement:

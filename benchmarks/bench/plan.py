@@ -17,9 +17,9 @@ import numpy as np
 
 from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import check_device, check_model, open_backend, parse_device
-from fashionseg.benchmarks.bench_result import BenchResult, EndToEnd, Figure, Floor, Row, Stage
-from fashionseg.benchmarks.child import measure_in_child
-from fashionseg.benchmarks.machine import machine
+from fashionseg.benchmarks.bench.child import measure_in_child
+from fashionseg.benchmarks.bench.machine import machine
+from fashionseg.benchmarks.bench.result import BenchResult, EndToEnd, Figure, Floor, Row, Stage
 from fashionseg.model import read_model
 from fashionseg.segment.run import default_batch
 
@@ -175,7 +175,7 @@ def _build_engines(options: BenchOptions, reporter: Reporter) -> None:
 
 
 def _drawn_clip(folder: Path, reporter: Reporter) -> Path:
-    from fashionseg.benchmarks.clip import write_panning_clip
+    from fashionseg.benchmarks.bench.clip import write_panning_clip
 
     reporter.note("no --source given: a clip of 1280 x 720 is drawn for the measurement")
     path = folder / "drawn.mp4"
@@ -189,11 +189,11 @@ def _measured(
     """A case once: the model alone, then the whole pipeline; `frames` of the video as the first round decides."""
     where = f"round {number + 1} of {options.repeat}: {case.model}, {case.device}, batch {case.batch}"
     reporter.step(f"{where}, model")
-    alone = measure_in_child("model_speed", case.settings(options, source, seconds=options.seconds, floor=True))
+    alone = measure_in_child("bench.model_speed", case.settings(options, source, seconds=options.seconds, floor=True))
     wanted = int(options.longest_s * alone["pictures_per_s"])
     count = frames.setdefault(case, max(FEWEST_FRAMES, 4 * case.batch, wanted))
     reporter.step(f"{where}, video")
-    video = measure_in_child("pipeline_speed", case.settings(options, source, frames=count, alone=number == 0))
+    video = measure_in_child("bench.pipeline_speed", case.settings(options, source, frames=count, alone=number == 0))
     return alone, video
 
 

@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The least time of a run: see `fashionseg.benchmarks.floor`.
+    """The least time of a run: see `fashionseg.benchmarks.bench.floor`.
 
     Attributes:
         flops: of a run.

@@ -11,9 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
-"""Where results of record lie."""
-
 
 def machine(threads: int, *packages: str) -> dict[str, Any]:
     """Processor, memory, GPUs, threads used, load, system, Python, and versions of the packages that are installed.

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.benchmarks.bench_result import LARGER_IS_BETTER, UNITS
+from fashionseg.benchmarks.bench.result import LARGER_IS_BETTER, UNITS
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
-    from fashionseg.benchmarks.bench_result import BenchResult, Row
+    from fashionseg.benchmarks.bench.result import BenchResult, Row
 
 EXACT = frozenset({"file-size", "AP"})
 """Metrics without noise."""

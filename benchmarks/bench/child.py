@@ -1,7 +1,7 @@
 """Measures in a child process: start-up and peak memory are those of a fresh process, and nothing is left over.
 
-`measure_in_child("model_speed", settings)` calls `measure(settings)` of the module `fashionseg.benchmarks.model_speed`
-there; settings and result are JSON. Knows nothing about what is measured.
+`measure_in_child("bench.model_speed", settings)` calls `measure(settings)` of the module
+`fashionseg.benchmarks.bench.model_speed` there; settings and result are JSON. Knows nothing about what is measured.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def measure_in_child(module: str, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         FashionsegError: what it raised there, or it ended without a result.
     """
-    command, pipe = python_module("fashionseg.benchmarks.child", module), subprocess.PIPE
+    command, pipe = python_module("fashionseg.benchmarks.bench.child", module), subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment()) as process:
         sent = json.dumps({**settings, "spawned": time.monotonic()}).encode()
         try:

@@ -16,8 +16,8 @@ import numpy as np
 
 from fashionseg.backends.live_rows import live_rows_only
 from fashionseg.backends.registry import may_run_on_gpu, open_backend, parse_device
-from fashionseg.benchmarks.floor import count_work, floor_seconds, measure_machine
-from fashionseg.benchmarks.machine import gpu_memory_bytes, peak_memory_bytes
+from fashionseg.benchmarks.bench.floor import count_work, floor_seconds, measure_machine
+from fashionseg.benchmarks.bench.machine import gpu_memory_bytes, peak_memory_bytes
 from fashionseg.model import read_model
 from fashionseg.preprocess import make_batch, prepare
 
