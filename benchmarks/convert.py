@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 
 from fashionseg.benchmarks.bench.machine import machine, report
+from fashionseg.cores import usable_cores
 from fashionseg.data.convert.classes import DEEPFASHION2_NAMES, deepfashion2_classes
 from fashionseg.data.convert.deepfashion2 import Filters
 from fashionseg.data.convert.deepfashion2_set import Options, convert_deepfashion2
-from fashionseg.data.parallel import available_processes, ordered_map
+from fashionseg.data.parallel import ordered_map
 
 RELEASED_FILES = 191_961
 LANDMARKS = (25, 33, 31, 39, 15, 15, 10, 14, 8, 29, 37, 19, 19)
@@ -153,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Generate, convert, print a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=RELEASED_FILES)
-    parser.add_argument("--processes", type=int, default=available_processes())
+    parser.add_argument("--processes", type=int, default=usable_cores())
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="generate here, or reuse what is here")
     parser.add_argument("--json", type=Path, help="also write the result to this file")

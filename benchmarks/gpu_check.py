@@ -110,7 +110,7 @@ def subject(name: str, file: ModelFile, photos: Sequence[NDArray[np.uint8]], siz
 
 def random_r50(picture: NDArray[np.uint8], folder: Path) -> tuple[Any, ModelFile]:
     """Detectron2's R50-FPN with random weights that finds a hundred objects, and its model file in `folder`."""
-    from fashionseg.benchmarks.parity import random_r50_fpn
+    from fashionseg.benchmarks.random_rcnn import random_r50_fpn
     from fashionseg.export.exporter import ExportOptions, build
 
     opened = random_r50_fpn(picture, classes=5)

@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.benchmarks.bench.machine import machine, report
-from fashionseg.benchmarks.random_rcnn import r50_fpn_config, random_mask_rcnn
+from fashionseg.benchmarks.random_rcnn import random_r50_fpn
 from fashionseg.export.checkpoint import Checkpoint, open_checkpoint
-from fashionseg.export.classes import Classes
 from fashionseg.export.exporter import ExportOptions, build
 from fashionseg.export.matching import Tolerance
 from fashionseg.export.parity import Check, compare
 from fashionseg.media.images import read_image
 from fashionseg.model import ModelFile, read_model
-from fashionseg.preprocess import prepare, resize, resized_size
+from fashionseg.preprocess import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +49,6 @@ def agreement_of(
     path.write_bytes(proto.SerializeToString())
     file = read_model(path)
     return file, list(compare(opened.model, file, [prepare(one, file.spec) for one in pictures], tolerance))
-
-
-def random_r50_fpn(picture: NDArray[np.uint8], classes: int) -> Checkpoint:
-    """An R50-FPN with random weights that finds a hundred objects in `picture`."""
-    cfg = r50_fpn_config(classes)
-    size_hw = resized_size(picture.shape[:2], cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-    model = random_mask_rcnn(cfg, resize(picture, size_hw), detections=100)
-    names = Classes(tuple(f"class {i}" for i in range(classes)), tuple(range(1, classes + 1)))
-    return Checkpoint(Path("random-r50-fpn.pth"), "", model, cfg, names, {})
 
 
 def average_precision(model: Path, data: Path, images: Path | None) -> dict[str, float]:

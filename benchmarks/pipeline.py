@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import open_backend
 from fashionseg.benchmarks.bench.machine import machine, report
 from fashionseg.benchmarks.bench.model_speed import throughput
 from fashionseg.benchmarks.bench.stages import bound_fps, clip_end, stages_alone
+from fashionseg.cores import usable_cores
 from fashionseg.drawing import Annotator
 from fashionseg.inference import detections_of
 from fashionseg.masks import paste_masks

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.backends.onnxrt import OnnxRuntimeBackend, usable_cores
+from fashionseg.backends.onnxrt import OnnxRuntimeBackend
 from fashionseg.benchmarks.bench.machine import machine, report
+from fashionseg.cores import usable_cores
 from fashionseg.errors import MissingExtraError
 from fashionseg.export.precision import LowerOptions, lowered_model
 from fashionseg.export.precision_photos import photo_files
@@ -100,8 +101,8 @@ def speed(plain: ModelFile, small: ModelFile, picture: NDArray[np.uint8]) -> dic
     }
 
 
-def random_r50_fpn(picture: NDArray[np.uint8]) -> ModelFile:
-    """Detectron2's R50-FPN with random weights, whose heads find a hundred objects in `picture`, as a model file.
+def r50_file(picture: NDArray[np.uint8]) -> ModelFile:
+    """An R50-FPN with random weights that finds a hundred objects in `picture`, as a model file.
 
     Raises:
         MissingExtraError: Detectron2 is not installed.
@@ -110,16 +111,11 @@ def random_r50_fpn(picture: NDArray[np.uint8]) -> ModelFile:
         import detectron2  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("Detectron2", "train") from error
-    from fashionseg.benchmarks.random_rcnn import r50_fpn_config, random_mask_rcnn
-    from fashionseg.export.checkpoint import Checkpoint
-    from fashionseg.export.classes import Classes
+    from fashionseg.benchmarks.random_rcnn import random_r50_fpn
     from fashionseg.export.exporter import ExportOptions, build
     from fashionseg.export.write import as_model_file
 
-    cfg = r50_fpn_config(5, R50_DETECTIONS)
-    model = random_mask_rcnn(cfg, picture, R50_DETECTIONS)
-    classes = Classes(tuple(f"class {number}" for number in range(5)), (1, 2, 3, 4, 5))
-    opened = Checkpoint(Path("random-r50-fpn.pth"), "", model, cfg, classes, {})
+    opened = random_r50_fpn(picture, detections=R50_DETECTIONS)
     return as_model_file(*build(opened, ExportOptions()), Path("random-r50-fpn.onnx"))
 
 
@@ -130,7 +126,7 @@ def r50_speed() -> dict[str, Any]:
     from fashionseg.export.write import as_model_file
 
     picture = draw_scene(np.random.default_rng(1), R50_SIZE_HW, people=3).image
-    plain = random_r50_fpn(picture)
+    plain = r50_file(picture)
     proto = to_int8(parse_onnx(plain.data, "R50-FPN"), [make_batch([picture], plain.spec.size_divisor)])
     small = as_model_file(proto, replace(plain.spec, precision="int8"), Path("random-r50-fpn-int8.onnx"))
     found = speed(plain, small, picture)

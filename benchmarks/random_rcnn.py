@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from fashionseg.export.checkpoint import Checkpoint
+
 R50_FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
 OBJECTNESS_SPREAD = 3.0
@@ -61,6 +63,27 @@ def random_mask_rcnn(config: CfgNode, picture: NDArray[np.uint8], detections: in
         _spread_heads(model, features, inputs)
         _weigh_background(model, features, inputs, detections)
     return model
+
+
+def random_r50_fpn(picture: NDArray[np.uint8], classes: int = 5, detections: int = 100) -> Checkpoint:
+    """Detectron2's R50-FPN with random weights, as if it had been read from a checkpoint.
+
+    Args:
+        picture: uint8 [H, W, 3], BGR; resized by the rule of the model, which finds about `detections` objects in it.
+        classes: how many.
+        detections: rows of the model, too.
+    """
+    from pathlib import Path
+
+    from fashionseg.export.checkpoint import Checkpoint
+    from fashionseg.export.classes import Classes
+    from fashionseg.preprocess import resize, resized_size
+
+    config = r50_fpn_config(classes, detections)
+    size_hw = resized_size(picture.shape[:2], config.INPUT.MIN_SIZE_TEST, config.INPUT.MAX_SIZE_TEST)
+    model = random_mask_rcnn(config, resize(picture, size_hw), detections)
+    names = Classes(tuple(f"class {number}" for number in range(classes)), tuple(range(1, classes + 1)))
+    return Checkpoint(Path("random-r50-fpn.pth"), "", model, config, names, {})
 
 
 def picture_tensor(picture: NDArray[np.uint8]) -> dict[str, Tensor]:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.benchmarks.bench.machine import machine, report
+from fashionseg.cores import usable_cores
 from fashionseg.training.recipe import Recipe, read_recipe, with_overrides
 from fashionseg.training.run import TrainOptions, resumed_options, train
 

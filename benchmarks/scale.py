@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashionseg.backends import RawBatch
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.benchmarks.bench.child import measure_in_child
 from fashionseg.benchmarks.bench.machine import machine, peak_memory_bytes, report
+from fashionseg.cores import usable_cores
 from fashionseg.media.images import encode_jpeg
 from fashionseg.media.video_writer import PartWriter
 from fashionseg.segment import SegmentOptions, SilentReporter, segment

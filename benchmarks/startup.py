@@ -23,8 +23,8 @@ import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.benchmarks.bench.machine import machine, report
+from fashionseg.cores import usable_cores
 from fashionseg.errors import FashionsegError
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def throughput(backend: Backend, inputs: list[Inputs], seconds: float) -> float:
 
 
 def _floor(model: ModelFile, device: str, threads: int | None, inputs: Inputs) -> dict[str, float] | None:
-    from fashionseg.backends.onnxrt import usable_cores
+    from fashionseg.cores import usable_cores
 
     if model.engine is not None:
         return None  # an engine does not tell how much it computes

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import may_run_on_gpu, open_backend
 from fashionseg.benchmarks.bench.machine import peak_memory_bytes
 from fashionseg.benchmarks.bench.stages import bound_fps, clip_end, stages_alone
+from fashionseg.cores import usable_cores
 from fashionseg.errors import MediaError
 from fashionseg.model import read_model
 from fashionseg.segment import SegmentOptions, segment

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import check_device, check_model, open_backend, parse_device
 from fashionseg.benchmarks.bench.child import measure_in_child
 from fashionseg.benchmarks.bench.machine import machine
 from fashionseg.benchmarks.bench.result import BenchResult, EndToEnd, Figure, Floor, Row, Stage
+from fashionseg.cores import usable_cores
 from fashionseg.model import read_model
 from fashionseg.segment.run import default_batch
 

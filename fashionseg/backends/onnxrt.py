@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fashionseg.backends import RawBatch
+from fashionseg.cores import usable_cores
 from fashionseg.errors import DeviceError, FashionsegError, ModelError, OutOfMemoryError
 from fashionseg.model import INPUTS, OUTPUTS
 
@@ -196,11 +196,6 @@ class BoundRun:
         self._inputs.pop(name, None)  # its memory is free before the new tensor asks for some
         self._inputs[name] = onnxruntime.OrtValue.ortvalue_from_numpy(array, *self._place)
         return self._inputs[name]
-
-
-def usable_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _session_options(onnxruntime: Any) -> Any:

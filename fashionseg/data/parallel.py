@@ -6,7 +6,6 @@ Workers are spawned, not forked: that works on every system and beside threads. 
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,12 +22,6 @@ Result = TypeVar("Result")
 
 AHEAD = 4
 """Jobs handed out per process beyond the one it works on."""
-
-
-def available_processes() -> int:
-    """Processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else (os.cpu_count() or 1)
 
 
 def ordered_map(function: Callable[[Job], Result], jobs: Iterable[Job], processes: int) -> Iterator[Result]:

@@ -38,7 +38,7 @@ def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _machine() -> list[Finding]:
-    from fashionseg.backends.onnxrt import usable_cores
+    from fashionseg.cores import usable_cores
 
     text = f"fashionseg {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     memory = _memory_gib()

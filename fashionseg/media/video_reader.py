@@ -6,7 +6,6 @@ knows about sources, models or writing.
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import av
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from fashionseg.cores import usable_cores
 from fashionseg.errors import MediaError
 from fashionseg.media.clock import Clock, Reset
 from fashionseg.media.completeness import tagged_duration
@@ -108,7 +108,7 @@ class VideoReader:
         self.resets: list[Reset] = []
         self._concealed = 0
         self._late_streams = False
-        self._threads = threads or min(MAX_THREADS, _cores())
+        self._threads = threads or min(MAX_THREADS, usable_cores())
         self._active: list[Generator[VideoFrame, None, None]] = []
         self._reformatter = VideoReformatter()
         self._unused: Walk | None = Walk(path, self._threads)  # the first walk goes on from here: opening is slow
@@ -263,11 +263,6 @@ class VideoReader:
         height, width = self._stored_hw
         small = height <= _LARGEST_SD_HW[0] and width <= _LARGEST_SD_HW[1]
         return Colorspace.ITU601 if small else Colorspace.ITU709
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _turn(frame: av.VideoFrame) -> Turn:

@@ -12,8 +12,8 @@ import functools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.onnxrt import usable_cores
 from fashionseg.backends.registry import may_run_on_gpu, open_backend
+from fashionseg.cores import usable_cores
 from fashionseg.errors import FashionsegError, MediaError
 from fashionseg.inference import Group, Inferred, Runner, form_groups, in_order
 from fashionseg.pipeline import Pipeline, waiting

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fashionseg.data.parallel import AHEAD, available_processes, ordered_map
+from fashionseg.data.parallel import AHEAD, ordered_map
 from fashionseg.errors import DataError, FashionsegError
 
 
@@ -55,7 +55,3 @@ def test_jobs_are_taken_only_a_little_ahead():
 def test_a_killed_worker_is_one_sentence():
     with pytest.raises(FashionsegError, match="a worker process was killed"):
         list(ordered_map(dying, range(20), 2))
-
-
-def test_there_is_a_processor():
-    assert available_processes() >= 1

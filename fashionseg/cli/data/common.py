@@ -55,9 +55,9 @@ def processes_option(function: Callable[..., F]) -> Callable[..., F]:
 
 def number_of_processes(asked: int) -> int:
     """What `--processes` stands for."""
-    from fashionseg.data.parallel import available_processes
+    from fashionseg.cores import usable_cores
 
-    return asked or available_processes()
+    return asked or usable_cores()
 
 
 def say(message: str, *, quiet: bool = False) -> None:
