@@ -17,6 +17,7 @@ from fashionseg.backends.registry import check_device, check_model, may_run_on_g
 from fashionseg.errors import FashionsegError, OutputError
 from fashionseg.files import output_errors, write_bytes
 from fashionseg.model import ModelFile, read_model
+from fashionseg.segment.device import loading
 from fashionseg.segment.run import Run
 from fashionseg.segment.truth import ids_of
 from fashionseg.segment.types import Failure, Plan, Reporter, SegmentOptions, SilentReporter, Summary
@@ -89,13 +90,16 @@ def segment(
         raise FashionsegError(plan.failures[0].reason if plan.failures else "there is nothing to segment")
     model = read_model(options.model)
     check_model(model, options.device)
+    stop = stop or threading.Event()
     labels = model.spec.labels_of(list(options.classes)) if options.classes else None
     ids = ids_of(options.gt, plan, model, reporter.note) if options.gt else None
     if not options.restart and not RunFolder.begun(root):
         _refuse_overwriting(plan, frames="frames" in options.save)
-    with RunFolder(root, _fingerprint(plan, model, options), restart=options.restart) as folder:
-        run = Run(plan, folder, model, options, labels, reporter, stop or threading.Event(), open_backend)
-        summary = run.run()
+    with (
+        loading(model, options, reporter, stop, open_backend) as (device, load),
+        RunFolder(root, _fingerprint(plan, model, options, device), restart=options.restart) as folder,
+    ):
+        summary = Run(plan, folder, model, options, labels, reporter, stop, device, load).run()
         summary.failures = [*plan.failures, *summary.failures]
         _write_failures(root, folder, summary.failures)
         if not summary.interrupted:
@@ -105,7 +109,7 @@ def segment(
     return summary
 
 
-def _fingerprint(plan: Plan, model: ModelFile, options: SegmentOptions) -> Fingerprint:
+def _fingerprint(plan: Plan, model: ModelFile, options: SegmentOptions, device: str) -> Fingerprint:
     return {
         "sources": _digest_of_sources(plan),
         "model": model.sha256,
@@ -118,13 +122,13 @@ def _fingerprint(plan: Plan, model: ModelFile, options: SegmentOptions) -> Finge
         "vid-stride": options.vid_stride,
         "start": None if options.start is None else str(options.start),
         "end": None if options.end is None else str(options.end),
-        "encoder": _encoder(plan, options),
+        "encoder": _encoder(plan, options, device),
         "gt": str(options.gt) if options.gt else None,
     }
 
 
-def _encoder(plan: Plan, options: SegmentOptions) -> str:
-    """The encoder of this run, where it writes video: parts of two encoders cannot be joined.
+def _encoder(plan: Plan, options: SegmentOptions, device: str) -> str:
+    """The encoder of this run on `device`, where it writes video: parts of two encoders cannot be joined.
 
     Raises:
         OutputError: the GPU's encoder was asked for, and there is none.
@@ -133,7 +137,7 @@ def _encoder(plan: Plan, options: SegmentOptions) -> str:
 
     if "video" not in options.save or all(source.kind != "video" for source in plan.sources):
         return options.encoder
-    return choose_encoder(options.encoder, on_gpu=may_run_on_gpu(options.device))
+    return choose_encoder(options.encoder, on_gpu=may_run_on_gpu(device))
 
 
 def _digest_of_sources(plan: Plan) -> str:

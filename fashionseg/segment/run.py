@@ -12,10 +12,10 @@ import functools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.registry import may_run_on_gpu, open_backend
+from fashionseg.backends.registry import may_run_on_gpu
 from fashionseg.cores import usable_cores
 from fashionseg.errors import FashionsegError, MediaError
-from fashionseg.inference import Group, Inferred, Runner, form_groups, in_order
+from fashionseg.inference import Inferred, Runner, form_groups, in_order
 from fashionseg.pipeline import Pipeline, waiting
 from fashionseg.segment.decode import MAX_BYTES_UNDER_WAY, Decoder, Failed
 from fashionseg.segment.types import GPU_BATCH, Failure, Summary, Timings
@@ -64,8 +64,10 @@ class Run:
         labels: frozenset[int] | None,
         reporter: Reporter,
         stop: threading.Event,
-        backend: Callable[[ModelFile], Backend] | None = None,
+        device: str,
+        load: Callable[[], Backend],
     ) -> None:
+        """`device` is where the model runs, `load` loads it there; the rest as in `segment`."""
         self._plan = plan
         self._folder = folder
         self._model = model
@@ -73,17 +75,10 @@ class Run:
         self._labels = labels
         self._reporter = reporter
         self._stop = stop
-        self._open = backend or functools.partial(
-            open_backend,
-            device=options.device,
-            threads=options.threads,
-            several_runs=True,
-            min_score=options.conf,
-            note=reporter.note,
-            stop=stop,
-        )
+        self._device = device
+        self._load_backend = load
         self._timings = Timings()
-        self._batch = options.batch or default_batch(options.device)
+        self._batch = options.batch or default_batch(device)
         self._artist = Artist(plan, folder, model.spec, options, self._timings)
         self._sink: VideoSink | None = None
         self._cut: set[int] = set()
@@ -132,7 +127,7 @@ class Run:
 
     def _load(self, closing: ExitStack) -> Runner:
         """Load the model, while the first pictures are decoded."""
-        backend = closing.enter_context(self._open(self._model))
+        backend = closing.enter_context(self._load_backend())
         self._summary.backend = backend.description
         return Runner(backend, self._reporter.note, functools.partial(self._timings, "infer"))
 
@@ -170,7 +165,7 @@ class Run:
             self._write_finished(item)
         elif isinstance(item, VideoStart):
             self._reporter.source(item.source, item.frames, item.start.ordinal)
-            self._sink = VideoSink(item, self._plan, self._folder, self._options, self._timings, self._reporter.note)
+            self._sink = self._make_sink(item)
         elif isinstance(item, VideoEnd):
             self._end_video(item)
         elif isinstance(item, Failed):
@@ -209,6 +204,10 @@ class Run:
             if not self._folder.photo_failed(source.index):
                 self._folder.add(PhotoFailed(source.index, item.reason))
         self._fail(Failure(str(source.path), item.reason, item.frames))
+
+    def _make_sink(self, begin: VideoStart) -> VideoSink:
+        on_gpu, note = may_run_on_gpu(self._device), self._reporter.note
+        return VideoSink(begin, self._plan, self._folder, self._options, self._timings, note, on_gpu=on_gpu)
 
     def _the_sink(self) -> VideoSink:
         if self._sink is None:
@@ -255,5 +254,5 @@ def _infer(runner: Future[Runner], group: Group) -> Group:
 
 
 def default_batch(device: str) -> int:
-    """Pictures a run where the user says nothing."""
+    """Pictures a run where the user says nothing and the model runs on `device`."""
     return GPU_BATCH if may_run_on_gpu(device) else 1

@@ -9,7 +9,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fashionseg.backends.registry import may_run_on_gpu
 from fashionseg.errors import MediaError, OutputError
 from fashionseg.files import make_folder
 from fashionseg.writers.names import frames_folder
@@ -105,7 +104,10 @@ class VideoSink:
         options: SegmentOptions,
         timings: Timings,
         note: Callable[[str], None],
+        *,
+        on_gpu: bool,
     ) -> None:
+        """`on_gpu` says where the model runs, `note` hears of sound that is missing."""
         self._begin = begin
         self._source = begin.source
         self._name = plan.outputs[begin.source.index]
@@ -113,6 +115,7 @@ class VideoSink:
         self._options = options
         self._timings = timings
         self._note = note
+        self._on_gpu = on_gpu
         self._saves = "video" in options.save
         self._part = begin.start.part
         self._frames = begin.start.ordinal
@@ -193,7 +196,7 @@ class VideoSink:
             from fashionseg.media.video_writer import PartWriter
 
             path = self.part_path(self._folder, self._source, self._part)
-            encoder = choose_encoder(self._options.encoder, size_hw, on_gpu=may_run_on_gpu(self._options.device))
+            encoder = choose_encoder(self._options.encoder, size_hw, on_gpu=self._on_gpu)
             make_folder(path.parent, inside=self._folder.root)
             begin = self._begin
             self._writer = PartWriter(
