@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 from argparse import Namespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,17 @@ def test_the_floor_is_of_the_moment_of_each_run(monkeypatch):
     found = model_cpu.summary({**times, "eager": times["plain"]}, peaks, {"static": 1000, "live": 500})
     assert found["over_floor"] == {"static": 2.0, "live": 4.0}
     assert found["static_over"] == {"plain": 1.0, "eager": 1.0}
+
+
+def test_the_work_of_a_gpu_is_counted_by_precision_and_batch():
+    from fashionseg.benchmarks.gpu_measures import subject
+
+    one = subject("embedded", read_model(), [np.zeros((64, 64, 3), np.uint8)], (64, 64))
+    half = replace(one, file=replace(one.file, spec=replace(one.file.spec, precision="fp16")))
+    single, two = one.work(1), one.work(2)
+    assert half.work(1).flops == single.flops and half.work(1).bytes < 0.6 * single.bytes
+    assert two.flops == 2 * single.flops
+    assert two.bytes < 2 * single.bytes, "weights are read once, however many pictures there are"
 
 
 def test_the_probe_measures_a_peak():
