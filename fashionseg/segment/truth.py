@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fashionseg.model import ModelFile
     from fashionseg.segment.types import Plan
 
+_BELOW = "name the folder that the file names in it begin below"
+"""What to do where file names alone do not tell."""
+
 
 def ids_of(path: Path, plan: Plan, model: ModelFile, note: Callable[[str], None]) -> Ids:
     """Image ids by file name, category ids by class name.
@@ -68,15 +71,19 @@ def _images_of(photos: list[Source], truth: CocoData) -> dict[int, int]:
             continue  # others of this name are other photos
         if len(images) > 1:
             names = " and ".join(f"{image.file_name} (id {image.id})" for image in images[:2])
-            raise FashionsegError(f"{truth.where()} holds {names}: which of them {photo.path} is cannot be told")
+            raise FashionsegError(
+                f"{truth.where()} holds {names}: which of them {photo.path} is cannot be told; {_BELOW}"
+            )
         if photo.name not in by_name and alike[last] > 1:
             raise FashionsegError(
                 f"{truth.where()} holds {images[0].file_name}, and {alike[last]} photos are named {last}: which of "
-                "them it is cannot be told; name the folder that its file names begin below"
+                f"them it is cannot be told; {_BELOW}"
             )
         owner = owners.setdefault(images[0].id, photo)
         if owner is not photo:
-            raise FashionsegError(f"{owner.path} and {photo.path} are both {images[0].file_name} in {truth.where()}")
+            raise FashionsegError(
+                f"{owner.path} and {photo.path} are both {images[0].file_name} in {truth.where()}; {_BELOW}"
+            )
         found[photo.index] = images[0].id
     return found
 
