@@ -69,7 +69,8 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="fashionseg-") as folder:
         path = Path(folder) / "simplified.onnx"
         options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        data = model.SerializeToString()
+        onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         result = onnx.load(path)
     opset = next(entry for entry in result.opset_import if entry.domain == "")
     del result.opset_import[:]
