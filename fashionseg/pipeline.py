@@ -299,7 +299,7 @@ class Pipeline:
             try:
                 work()
             except ChannelClosed:
-                pass  # the consumer left first
+                pass  # the consumer left first: nobody is there to hear of it, and nothing is lost
             except BaseException as caught:  # noqa: BLE001 - raised again in the consumer
                 error = caught
             try:

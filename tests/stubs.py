@@ -132,3 +132,16 @@ def write_photos(folder, count, **options):
         cv2.imwrite(str(path), picture(seed=number, **options))
         paths.append(path)
     return paths
+
+
+def run(arguments, root, fail=None, reporter=None, stop=None, **options):
+    """`segment` over a stub: its summary, and the backends that were made."""
+    from fashionseg.segment import SegmentOptions, segment
+
+    made = []
+
+    def open_backend(model):
+        made.append(StubBackend(model.spec, fail))
+        return made[-1]
+
+    return segment(arguments, root, SegmentOptions(**options), reporter, stop, open_backend), made

@@ -354,7 +354,7 @@ def _value(text: str) -> Any:
     """A value as TOML or Python spells it; anything else is text."""
     try:
         return parse_toml(f"v = {text}")["v"]
-    except ValueError:
+    except ValueError:  # no TOML: it may be Python's spelling, such as a tuple
         pass
     try:
         value = ast.literal_eval(text)

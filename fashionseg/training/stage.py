@@ -150,7 +150,7 @@ def execute(run: StageRun, steps: int) -> None:
     try:
         run.trainer.train(run.start, steps)
     except EarlyStop:
-        pass
+        return  # `run.stopped_early` tells it, and all hooks have written down the step
     except (FloatingPointError, MemoryError, RuntimeError, OSError, DataError) as error:
         reason = _explanation(error)
         if reason is None:

@@ -20,21 +20,9 @@ def stub_model(monkeypatch):
     monkeypatch.setattr("fashionseg.segment.read_model", lambda path: stubs.model_file())
 
 
-def run(arguments, root, fail=None, reporter=None, stop=None, **options):
-    made = []
-
-    def open_backend(model):
-        made.append(stubs.StubBackend(model.spec, fail))
-        return made[-1]
-
-    summary = segment(arguments, root, SegmentOptions(**options), reporter, stop, open_backend)
-
-    return summary, made
-
-
 def test_photos_become_annotated_photos_and_coco_files(tmp_path):
     stubs.write_photos(tmp_path / "in" / "deep", 5)
-    summary, made = run([tmp_path / "in"], tmp_path / "out")
+    summary, made = stubs.run([tmp_path / "in"], tmp_path / "out")
     assert summary.tally.photos == 5
     assert summary.tally.detections == {0: 5, 1: 5}
     assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == [f"{n:03d}.jpg" for n in range(5)]
@@ -50,7 +38,7 @@ def test_the_coco_files_load_in_pycocotools(tmp_path):
     coco_module = pytest.importorskip("pycocotools.coco")
     mask_module = pytest.importorskip("pycocotools.mask")
     stubs.write_photos(tmp_path / "in", 3, size_hw=(120, 90))
-    run([tmp_path / "in"], tmp_path / "out")
+    stubs.run([tmp_path / "in"], tmp_path / "out")
     truth = coco_module.COCO(str(tmp_path / "out" / "images.json"))
     results = truth.loadRes(str(tmp_path / "out" / "predictions.json"))
     assert len(results.getAnnIds()) == 6
@@ -66,7 +54,7 @@ def test_the_coco_files_load_in_pycocotools(tmp_path):
 
 def test_the_drawn_photo_differs_under_the_masks_alone(tmp_path):
     stubs.write_photos(tmp_path / "in", 1, size_hw=(160, 128))
-    run([tmp_path / "in"], tmp_path / "out", hide=frozenset({"boxes", "labels"}))
+    stubs.run([tmp_path / "in"], tmp_path / "out", hide=frozenset({"boxes", "labels"}))
     before = cv2.imread(str(tmp_path / "in" / "000.png")).astype(int)
     after = cv2.imread(str(tmp_path / "out" / "000.jpg")).astype(int)
     changed = np.abs(after - before).max(2)
@@ -76,25 +64,25 @@ def test_the_drawn_photo_differs_under_the_masks_alone(tmp_path):
 
 def test_a_run_without_detections_writes_an_empty_list(tmp_path):
     stubs.write_photos(tmp_path / "in", 2, shirt=False, trousers=False)
-    run([tmp_path / "in"], tmp_path / "out")
+    stubs.run([tmp_path / "in"], tmp_path / "out")
     assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == []
 
 
 def test_confidence_and_classes_filter(tmp_path):
     stubs.write_photos(tmp_path / "in", 2)
-    summary, _ = run([tmp_path / "in"], tmp_path / "a", classes=("trousers",))
+    summary, _ = stubs.run([tmp_path / "in"], tmp_path / "a", classes=("trousers",))
     assert set(summary.tally.detections) == {1}
-    summary, _ = run([tmp_path / "in"], tmp_path / "b", conf=0.99)
+    summary, _ = stubs.run([tmp_path / "in"], tmp_path / "b", conf=0.99)
     assert not summary.tally.detections
     with pytest.raises(ModelError, match="no class 'hat'"):
-        run([tmp_path / "in"], tmp_path / "c", classes=("hat",))
+        stubs.run([tmp_path / "in"], tmp_path / "c", classes=("hat",))
 
 
 def test_save_chooses_what_is_written(tmp_path):
     stubs.write_photos(tmp_path / "in", 2)
-    run([tmp_path / "in"], tmp_path / "a", save=frozenset({"predictions"}))
+    stubs.run([tmp_path / "in"], tmp_path / "a", save=frozenset({"predictions"}))
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [".fashionseg", "images.json", "predictions.json"]
-    run([tmp_path / "in"], tmp_path / "b", save=frozenset({"images"}))
+    stubs.run([tmp_path / "in"], tmp_path / "b", save=frozenset({"images"}))
     assert sorted(p.name for p in (tmp_path / "b").iterdir()) == [".fashionseg", "000.jpg", "001.jpg"]
 
 
@@ -103,7 +91,7 @@ def test_bad_photos_cost_themselves_only(tmp_path):
     paths[1].write_bytes(b"")
     paths[3].write_bytes(paths[3].read_bytes()[:500])
     paths[4].write_bytes(b"hello, I am a text file")
-    summary, _ = run([tmp_path / "in", tmp_path / "missing.jpg"], tmp_path / "out")
+    summary, _ = stubs.run([tmp_path / "in", tmp_path / "missing.jpg"], tmp_path / "out")
     assert summary.tally.photos == 3
     failures = json.loads((tmp_path / "out" / "failures.json").read_text())
     assert [entry["path"].rsplit("/", 1)[1] for entry in failures] == ["missing.jpg", "001.png", "003.png", "004.png"]
@@ -115,7 +103,7 @@ def test_bad_photos_cost_themselves_only(tmp_path):
 def test_nothing_to_do_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FashionsegError, match="empty"):
-        run([tmp_path / "empty"], tmp_path / "out")
+        stubs.run([tmp_path / "empty"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -123,7 +111,7 @@ def test_nothing_to_do_is_an_error(tmp_path):
 def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, batch):
     for number in range(15):
         stubs.write_photos(tmp_path / "in" / str(number), 2, size_hw=(80, 64) if number % 2 else (64, 90))
-    run([tmp_path / "in"], tmp_path / "whole", batch=batch)
+    stubs.run([tmp_path / "in"], tmp_path / "whole", batch=batch)
 
     class StopAfter(SilentReporter):
         def __init__(self, count):
@@ -138,7 +126,9 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, batch):
     while rounds < 20:
         rounds += 1
         reporter = StopAfter(2)
-        summary, _ = run([tmp_path / "in"], tmp_path / "parts", batch=batch, reporter=reporter, stop=reporter.stop)
+        summary, _ = stubs.run(
+            [tmp_path / "in"], tmp_path / "parts", batch=batch, reporter=reporter, stop=reporter.stop
+        )
         if not summary.interrupted:
             break
         assert not (tmp_path / "parts" / "predictions.json").exists()
@@ -152,9 +142,9 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path, batch):
 
 def test_the_same_command_again_does_nothing(tmp_path):
     stubs.write_photos(tmp_path / "in", 4)
-    run([tmp_path / "in"], tmp_path / "out")
+    stubs.run([tmp_path / "in"], tmp_path / "out")
     before = (tmp_path / "out" / "predictions.json").read_bytes()
-    summary, made = run([tmp_path / "in"], tmp_path / "out")
+    summary, made = stubs.run([tmp_path / "in"], tmp_path / "out")
     assert summary.frames == 0
     assert not made or not made[0].batches, "no model run"
     assert (tmp_path / "out" / "predictions.json").read_bytes() == before
@@ -162,32 +152,32 @@ def test_the_same_command_again_does_nothing(tmp_path):
 
 def test_a_removed_output_is_done_again(tmp_path):
     stubs.write_photos(tmp_path / "in", 4)
-    run([tmp_path / "in"], tmp_path / "out")
+    stubs.run([tmp_path / "in"], tmp_path / "out")
     (tmp_path / "out" / "002.jpg").unlink()
-    summary, _ = run([tmp_path / "in"], tmp_path / "out")
+    summary, _ = stubs.run([tmp_path / "in"], tmp_path / "out")
     assert summary.frames == 1
     assert (tmp_path / "out" / "002.jpg").exists()
 
 
 def test_other_options_or_sources_are_refused_and_restart_begins_anew(tmp_path):
     stubs.write_photos(tmp_path / "in", 3)
-    run([tmp_path / "in"], tmp_path / "out")
+    stubs.run([tmp_path / "in"], tmp_path / "out")
     with pytest.raises(OutputError, match=r"conf was 0\.5, now 0\.6"):
-        run([tmp_path / "in"], tmp_path / "out", conf=0.6)
+        stubs.run([tmp_path / "in"], tmp_path / "out", conf=0.6)
     stubs.write_photos(tmp_path / "in", 2)
     with pytest.raises(OutputError, match="the sources changed"):
-        run([tmp_path / "in"], tmp_path / "out")
-    summary, _ = run([tmp_path / "in"], tmp_path / "out", conf=0.6, restart=True)
+        stubs.run([tmp_path / "in"], tmp_path / "out")
+    summary, _ = stubs.run([tmp_path / "in"], tmp_path / "out", conf=0.6, restart=True)
     assert summary.frames == 3
 
 
 def test_the_model_belongs_to_the_run(tmp_path, monkeypatch):
     stubs.write_photos(tmp_path / "in", 1)
-    run([tmp_path / "in"], tmp_path / "out")
+    stubs.run([tmp_path / "in"], tmp_path / "out")
     other = model_module.ModelFile(stubs.model_file().path, b"other", stubs.spec(), "another hash")
     monkeypatch.setattr("fashionseg.segment.read_model", lambda path: other)
     with pytest.raises(OutputError, match="the model changed"):
-        run([tmp_path / "in"], tmp_path / "out")
+        stubs.run([tmp_path / "in"], tmp_path / "out")
 
 
 def test_files_of_others_are_not_overwritten(tmp_path):
@@ -195,7 +185,7 @@ def test_files_of_others_are_not_overwritten(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "000.jpg").write_bytes(b"precious")
     with pytest.raises(OutputError, match="did not write it"):
-        run([tmp_path / "in"], tmp_path / "out")
+        stubs.run([tmp_path / "in"], tmp_path / "out")
     assert (tmp_path / "out" / "000.jpg").read_bytes() == b"precious"
 
 
@@ -203,18 +193,18 @@ def test_a_run_that_is_stopped_tells_what_failed_so_far(tmp_path):
     paths = stubs.write_photos(tmp_path / "in", 12)
     paths[0].write_bytes(b"")
     stop = threading.Event()
-    summary, _ = run([tmp_path / "in"], tmp_path / "out", stubs.at_picture(2, stop.set), stop=stop)
+    summary, _ = stubs.run([tmp_path / "in"], tmp_path / "out", stubs.at_picture(2, stop.set), stop=stop)
     assert summary.interrupted
     assert [entry["path"] for entry in json.loads((tmp_path / "out" / "failures.json").read_text())] == [str(paths[0])]
     stubs.write_photos(tmp_path / "in", 1)
-    assert not run([tmp_path / "in"], tmp_path / "out", restart=True)[0].failures
+    assert not stubs.run([tmp_path / "in"], tmp_path / "out", restart=True)[0].failures
     assert not (tmp_path / "out" / "failures.json").exists()
 
 
 def test_a_source_is_never_overwritten(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpg"), stubs.picture())
     with pytest.raises(FashionsegError, match=r"lies in the output folder|would overwrite"):
-        run([tmp_path / "a.jpg"], tmp_path, restart=True)
+        stubs.run([tmp_path / "a.jpg"], tmp_path, restart=True)
 
 
 def test_two_runs_into_one_folder_are_refused(tmp_path):
@@ -223,11 +213,11 @@ def test_two_runs_into_one_folder_are_refused(tmp_path):
 
     def begin_another():
         try:
-            run([tmp_path / "in"], tmp_path / "out")
+            stubs.run([tmp_path / "in"], tmp_path / "out")
         except OutputError as error:
             errors.append(str(error))
 
-    run([tmp_path / "in"], tmp_path / "out", fail=stubs.at_picture(1, begin_another))
+    stubs.run([tmp_path / "in"], tmp_path / "out", fail=stubs.at_picture(1, begin_another))
     assert len(errors) == 1 and "another fashionseg is writing" in errors[0]
 
 
@@ -238,8 +228,8 @@ def test_a_failing_model_ends_the_run_with_its_error(tmp_path):
         raise FashionsegError("the model broke")
 
     with pytest.raises(FashionsegError, match="the model broke"):
-        run([tmp_path / "in"], tmp_path / "out", fail=stubs.at_picture(5, fail))
-    summary, _ = run([tmp_path / "in"], tmp_path / "out")
+        stubs.run([tmp_path / "in"], tmp_path / "out", fail=stubs.at_picture(5, fail))
+    summary, _ = stubs.run([tmp_path / "in"], tmp_path / "out")
     assert summary.resumed
     assert summary.frames == 7, "the five photos before it are kept"
     assert summary.tally.photos == 12
@@ -256,7 +246,7 @@ def test_ground_truth_gives_the_ids(tmp_path):
         "categories": [{"id": 3, "name": "trousers"}, {"id": 9, "name": "shirt"}],
     }
     (tmp_path / "gt.json").write_text(json.dumps(truth))
-    run([tmp_path / "in"], tmp_path / "out", gt=tmp_path / "gt.json")
+    stubs.run([tmp_path / "in"], tmp_path / "out", gt=tmp_path / "gt.json")
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [(p["image_id"], p["category_id"]) for p in predictions] == [(50, 9), (50, 3), (40, 9), (40, 3)]
 
@@ -264,8 +254,8 @@ def test_ground_truth_gives_the_ids(tmp_path):
 def test_output_inside_the_source_is_not_read(tmp_path):
     stubs.write_photos(tmp_path, 2)
     out = tmp_path / "out"
-    first, _ = run([tmp_path], out)
-    second, _ = run([tmp_path], out)
+    first, _ = stubs.run([tmp_path], out)
+    second, _ = stubs.run([tmp_path], out)
     assert len(first.plan.sources) == len(second.plan.sources) == 2
 
 

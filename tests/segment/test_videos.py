@@ -12,7 +12,7 @@ import stubs
 
 from fashionseg.errors import OutputError
 from fashionseg.media.video_reader import VideoReader
-from fashionseg.segment import SegmentOptions, SilentReporter, segment
+from fashionseg.segment import SilentReporter
 from fashionseg.segment import video as video_module
 
 NOTHING_DRAWN = frozenset({"boxes", "labels", "masks"})
@@ -25,13 +25,9 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(video_module, "PART_FRAMES", 5)
 
 
-def run(arguments, root, fail=None, reporter=None, stop=None, **options):
-    options.setdefault("hide", NOTHING_DRAWN)
-
-    def open_backend(model):
-        return stubs.StubBackend(model.spec, fail)
-
-    return segment(arguments, root, SegmentOptions(**options), reporter, stop, open_backend)
+def run(arguments, root, *rest, **options):
+    summary, _ = stubs.run(arguments, root, *rest, **{"hide": NOTHING_DRAWN, **options})
+    return summary
 
 
 def numbers(path):
