@@ -271,6 +271,17 @@ def test_the_batch_is_that_of_segment_where_none_is_given(children, clip, monkey
     assert [row.batch for row in result.rows] == [1, 8]
 
 
+def test_the_batch_is_that_of_the_cpu_where_the_gpu_of_the_machine_cannot_be_used(children, clip, monkeypatch):
+    monkeypatch.setattr("fashionseg.backends.registry.gpu_present", lambda: True)
+    said = []
+    reporter = plan.SilentReporter()
+    monkeypatch.setattr(reporter, "note", said.append, raising=False)
+    (row,) = bench(BenchOptions(source=clip, repeat=1), reporter).rows
+    assert row.batch == 1
+    assert len(said) == 1
+    assert "CPU" in said[0]
+
+
 def test_rows_are_medians_with_their_range(children, clip):
     (row,) = bench(BenchOptions(source=clip, repeat=3)).rows
     assert row.runs == 9

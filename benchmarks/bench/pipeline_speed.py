@@ -59,7 +59,7 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
     if summary.failures:
         raise MediaError(summary.failures[0].reason)
     return {
-        "fps": watch.fps(end, _batch(settings)) or summary.frames / summary.seconds,
+        "fps": watch.fps(end, _batch(settings, backends[0])) or summary.frames / summary.seconds,
         "frames": summary.frames,
         "cpu_ms": 1000 * cpu / summary.frames,
         "memory_bytes": peak_memory_bytes(),
@@ -112,8 +112,9 @@ def stage_clocks(summary: Summary, streams: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _batch(settings: dict[str, Any]) -> int:
-    return settings["batch"] or default_batch(settings["device"])
+def _batch(settings: dict[str, Any], backend: Backend) -> int:
+    """As `segment` chooses it."""
+    return settings["batch"] or default_batch(backend.device)
 
 
 def _open(model: ModelFile, settings: dict[str, Any]) -> Backend:
@@ -124,8 +125,9 @@ def _open(model: ModelFile, settings: dict[str, Any]) -> Backend:
 
 def _alone(settings: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds a frame of each stage alone, and the frames a second that the cores could do at most."""
-    cores, batch = usable_cores(), _batch(settings)
+    cores = usable_cores()
     with _open(read_model(settings["model"]), settings) as backend:
+        batch = _batch(settings, backend)
         stages_alone(settings["source"], backend, frames=2 * batch, batch=batch)  # warm-up
         frames = min(settings["frames"], max(MOST_ALONE, 2 * batch))
         costs = stages_alone(settings["source"], backend, frames=frames, batch=batch)

@@ -15,12 +15,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fashionseg.backends.registry import check_device, check_model, open_backend, parse_device
+from fashionseg.backends.registry import (
+    AUTO,
+    check_device,
+    check_model,
+    may_run_on_gpu,
+    open_backend,
+    parse_device,
+)
 from fashionseg.benchmarks.bench.child import measure_in_child
 from fashionseg.benchmarks.bench.machine import machine
 from fashionseg.benchmarks.bench.result import BenchResult, EndToEnd, Figure, Floor, Row, Stage
 from fashionseg.cores import usable_cores
-from fashionseg.model import read_model
+from fashionseg.model import ModelFile, read_model
 from fashionseg.segment.run import default_batch
 
 DEFAULT_MODEL = "default"
@@ -124,7 +131,7 @@ def bench(options: BenchOptions, reporter: Reporter | None = None) -> BenchResul
         FashionsegError: a measurement failed.
     """
     reporter = reporter or SilentReporter()
-    cases = _checked_cases(options)
+    cases = _checked_cases(options, reporter)
     evaluations = len(options.models) * len(options.devices) if options.data else 0
     reporter.begin(2 * len(cases) * options.repeat + evaluations)
     with tempfile.TemporaryDirectory() as folder:
@@ -144,26 +151,35 @@ def bench(options: BenchOptions, reporter: Reporter | None = None) -> BenchResul
     return BenchResult(rows, words, options.repeat, machine(options.threads or usable_cores(), *PACKAGES))
 
 
-def _checked_cases(options: BenchOptions) -> list[Case]:
+def _checked_cases(options: BenchOptions, reporter: Reporter) -> list[Case]:
     """All combinations; what cannot be measured is met here, before anything takes time."""
     from fashionseg.media.video_reader import VideoReader
 
+    for device in options.devices:
+        check_device(device)
+    files = {model: read_model(Case(model, "cpu", 1).path) for model in options.models}
+    for model in options.models:
+        for device in options.devices:
+            check_model(files[model], device)
+    if options.source is not None:
+        VideoReader(options.source).close()
     cases = [
         Case(model, device, batch)
         for model in options.models
         for device in options.devices
-        for batch in options.batches or (default_batch(device),)
+        for batch in options.batches or (_usual_batch(files[model], device, reporter),)
     ]
-    for device in options.devices:
-        check_device(device)
-    files = {model: read_model(Case(model, "cpu", 1).path) for model in options.models}
-    for case in cases:
-        check_model(files[case.model], case.device)
-    if options.source is not None:
-        VideoReader(options.source).close()
     if options.data is not None:
         _evaluate_options(cases[0], options)
     return cases
+
+
+def _usual_batch(model: ModelFile, device: str, reporter: Reporter) -> int:
+    """Pictures a run that `segment` takes: where it chooses the device itself, that of the device it gets."""
+    if parse_device(device).kind != AUTO or not may_run_on_gpu(device):
+        return default_batch(device)
+    with open_backend(model, device, note=reporter.note) as backend:
+        return default_batch(backend.device)
 
 
 def _build_engines(options: BenchOptions, reporter: Reporter) -> None:

@@ -10,7 +10,6 @@ Knows nothing about pixels: drawing and decoding masks is `segmentation.py`; fil
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +26,7 @@ from fashionseg.data.records import (
 )
 from fashionseg.errors import DataError
 from fashionseg.files import make_folder, write_bytes
+from fashionseg.json_text import json_bytes, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -165,14 +165,14 @@ def write_coco(data: CocoData, path: str | Path) -> None:
     document["categories"] = [category.to_json() for category in data.categories]
     path = Path(path)
     make_folder(path.parent)
-    write_bytes(path, json.dumps(document, separators=(",", ":")).encode())  # ASCII: lone surrogates survive
+    write_bytes(path, json_bytes(document))
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB: split it into smaller annotation files")
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"annotation file not found: {path}") from None
     except IsADirectoryError:

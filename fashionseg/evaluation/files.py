@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fashionseg.evaluation.plots import PLOTS
 from fashionseg.evaluation.report import report_html
 from fashionseg.files import make_folder, write_bytes
+from fashionseg.json_text import json_bytes
 from fashionseg.plotting import figure_png, new_figure
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_files(evaluation: Evaluation, folder: Path) -> None:
         OutputError: a file cannot be written.
     """
     results = evaluation.predictions.to_results()
-    _write_text(folder / "predictions.json", json.dumps(results, separators=(",", ":")))
+    write_bytes(folder / "predictions.json", json_bytes(results))
     _write_text(folder / "metrics.json", json.dumps(evaluation.to_json(), indent=1, ensure_ascii=False) + "\n")
     for name, plot in PLOTS.items():
         write_bytes(folder / f"{name}.png", figure_png(plot(evaluation.metrics)))

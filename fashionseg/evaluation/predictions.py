@@ -7,7 +7,6 @@ Knows nothing about metrics or about how predictions are made.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from fashionseg.data.records import is_number, rle_problem
 from fashionseg.errors import DataError
+from fashionseg.json_text import parse_json
 from fashionseg.rle import text_to_counts
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _load(path: Path) -> list[Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB: not a results file of one data set")
-        results = json.loads(path.read_bytes())
+        results = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"predictions file not found: {path}") from None
     except OSError as error:

@@ -29,6 +29,7 @@ from fashionseg.training.hooks import Validate
 from fashionseg.training.labelmaps import garment_frequencies, label_frequencies, loss_weights
 from fashionseg.training.mapping import training_loader, training_mapper
 from fashionseg.training.network import SemanticHead, SemanticNetwork, TrainedNetwork
+from fashionseg.training.roi_align import use_matrix_roi_align
 from fashionseg.training.sampling import learnable
 from fashionseg.training.stage import Stage, StageRun, execute, prepare
 from fashionseg.training.validation import Validator
@@ -56,6 +57,8 @@ def work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> N
     _require_even_batches(cfg.SOLVER.IMS_PER_BATCH, recipe.semantic.photos_per_step if recipe.semantic.steps else 0)
     torch.manual_seed(options.seed)
     detector = build_model(cfg)
+    if cfg.MODEL.DEVICE == "cpu":
+        use_matrix_roi_align(detector)
     if not (options.resume and (options.output / "last_checkpoint").is_file()):
         load_weights(detector, options.weights or recipe.weights, options.output, options.trust, data.class_names)
     if comm.is_main_process():

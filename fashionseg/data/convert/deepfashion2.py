@@ -11,13 +11,13 @@ Knows nothing about folders of files, processes or output.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashionseg.data.photos import read_size_hw
 from fashionseg.data.records import Problem, is_number, polygon_problem
 from fashionseg.data.segmentation import polygon_area
+from fashionseg.json_text import json_bytes, parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +129,7 @@ def convert_file(path: Path, job: Job) -> Converted:
         "pair_id": document["pair_id"],
         "source": document.get("source"),
     }
-    return Converted(len(items), json.dumps(image), tuple(annotations), "", tuple(problems))
+    return Converted(len(items), json_bytes(image).decode(), tuple(annotations), "", tuple(problems))
 
 
 def _load(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
@@ -138,7 +138,7 @@ def _load(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
             raise ValueError("its name is not a number, from which the image id comes")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large for the annotations of one photo")
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         if not isinstance(document, dict):
             raise ValueError("its top level is not an object")
         if not _is_int(document.get("pair_id")):
@@ -214,7 +214,7 @@ def _annotation(
         **{name: item[name] for name in LEVELS},
         "segmentation": polygons,
     }
-    return "," + json.dumps(annotation, separators=(",", ":"))[1:]
+    return "," + json_bytes(annotation)[1:].decode()
 
 
 def _polygons(
