@@ -49,10 +49,11 @@ class MatrixRoIAlign(nn.Module):
             rows = self._weights(boxes[:, 1], boxes[:, 3], self.plain.output_size[0], height)
             columns = self._weights(boxes[:, 0], boxes[:, 2], self.plain.output_size[1], width)
             pictures = rois[:, 0].long()
+            maps = features.float().permute(0, 2, 3, 1).contiguous().unbind()
             parts, places = [], []
             for number in pictures.unique().tolist():
                 place = torch.nonzero(pictures == number)[:, 0]
-                parts.append(_product(rows[place], columns[place], features[number].float()))
+                parts.append(_product(rows[place], columns[place], maps[number]))
                 places.append(place)
             return torch.cat(parts)[torch.argsort(torch.cat(places))].to(features.dtype)
 
@@ -70,10 +71,10 @@ class MatrixRoIAlign(nn.Module):
 
 
 def _product(rows: torch.Tensor, columns: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """[R, C, height out, width out] of one picture's features [C, H, W]."""
+    """[R, C, height out, width out] of one picture's features [H, W, C]."""
     count, bins, height = rows.shape
-    channels, _, width = features.shape
-    strips = rows.reshape(-1, height) @ features.permute(1, 2, 0).reshape(height, width * channels)
+    _, width, channels = features.shape
+    strips = rows.reshape(-1, height) @ features.view(height, width * channels)
     pooled = columns[:, None] @ strips.view(count, bins, width, channels)
     return pooled.permute(0, 3, 1, 2)
 

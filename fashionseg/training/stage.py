@@ -203,7 +203,8 @@ def _optimizer(stage: Stage) -> torch.optim.Optimizer:
         lr_factor_func=lambda name: stage.backbone_factor if "backbone." in name else 1.0,
     )
     kind = maybe_add_gradient_clipping(stage.cfg, torch.optim.AdamW)
-    adamw: torch.optim.Optimizer = kind(groups, lr=solver.BASE_LR)
+    # On a CPU one pass over the weights instead of six. On a GPU a fused optimiser would clip before it unscales.
+    adamw: torch.optim.Optimizer = kind(groups, lr=solver.BASE_LR, fused=stage.cfg.MODEL.DEVICE == "cpu")
     return adamw
 
 

@@ -59,6 +59,7 @@ def work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> N
     detector = build_model(cfg)
     if cfg.MODEL.DEVICE == "cpu":
         use_matrix_roi_align(detector)
+        torch.set_flush_denormal(True)  # tiny means of squares would cost ten times as much
     if not (options.resume and (options.output / "last_checkpoint").is_file()):
         load_weights(detector, options.weights or recipe.weights, options.output, options.trust, data.class_names)
     if comm.is_main_process():
