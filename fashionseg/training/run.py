@@ -150,6 +150,10 @@ def _launch(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -
 
 def _require_gpus(options: TrainOptions, found: int) -> None:
     if options.device == "cpu":
+        if found and options.gpus * options.machines > 1:  # Detectron2 takes NCCL where it sees one
+            raise DeviceError(
+                "--device cpu in several processes needs the GPUs out of sight: set CUDA_VISIBLE_DEVICES="
+            )
         return
     if not found and (options.device or options.gpus > 1):
         asked = f"--device {options.device}" if options.device else f"--gpus {options.gpus}"

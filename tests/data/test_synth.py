@@ -55,6 +55,18 @@ def test_all_five_classes_and_empty_pictures_come_up():
     assert all(not scene.instances for scene in scenes(4, empty_share=1.0))
 
 
+def test_in_plain_pictures_everybody_shows_one_garment_above_and_one_below():
+    drawn = scenes(40, seed=3, people=1, plain=True)
+    for scene in drawn:
+        top, bottom = sorted(label for label, _ in scene.instances)
+        assert top < CLASS_NAMES.index("shorts") <= bottom
+        rows = np.flatnonzero(np.any([mask.any(1) for _, mask in scene.instances], axis=0))
+        assert rows[0] > 0 and rows[-1] < SIZE[0] - 1, "cut by the frame"
+        assert all(mask.sum() > 0.004 * mask.size for _, mask in scene.instances), "a sliver"
+    counts = np.bincount([label for scene in drawn for label, _ in scene.instances], minlength=5)
+    assert counts.min() >= 4, f"instances of each class in 40 pictures: {counts.tolist()}"
+
+
 def test_masks_lie_on_what_is_drawn():
     """A picture with a person and the same picture without differ inside the masks and (shadows apart) not outside."""
     for seed in range(4):

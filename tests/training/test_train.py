@@ -312,6 +312,17 @@ def test_what_cannot_start(tiny_set, tmp_path):
                 train(options(tiny_set, tmp_path / "gpu", **more))
 
 
+def test_a_machine_has_the_gpus_that_are_asked_for(tiny_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for more, words in (
+        ({"device": "cuda", "gpus": 3}, "more than the 2 GPUs"),
+        ({"device": "cpu", "gpus": 2}, "CUDA_VISIBLE_DEVICES="),
+        ({"device": "cpu", "machines": 2}, "CUDA_VISIBLE_DEVICES="),
+    ):
+        with pytest.raises(DeviceError, match=words):
+            train(options(tiny_set, tmp_path / "run", **more))
+
+
 @pytest.mark.parametrize("processes", [0, 1])
 def test_a_photo_broken_behind_its_header_is_one_sentence(processes, tiny_set, tmp_path):
     """Also from a loader's process, which torch reports as a traceback."""

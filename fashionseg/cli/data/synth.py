@@ -41,6 +41,11 @@ BACKDROPS = ("street", "park", "wall", "room", "shop", "studio", "clutter")
 )
 @click.option("--people", type=click.IntRange(1, 4), default=4, show_default=True, help="Most people in a picture.")
 @click.option("--backdrop", type=click.Choice(BACKDROPS), help="Only this kind of background. Default: all.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Whole figures seen from the front, no garment over another: easy to learn, to try a training set-up.",
+)
 @click.option("--video", is_flag=True, help="Draw a clip of walking people with sound instead; OUT is the .mp4 file.")
 @click.option("--labels", type=PATH, metavar="FILE", help="With --video: write the garments of every frame as COCO.")
 @processes_option
@@ -54,6 +59,7 @@ def synth(
     empty_share: float,
     people: int,
     backdrop: str | None,
+    plain: bool,
     video: bool,
     labels: Path | None,
     processes: int,
@@ -76,7 +82,7 @@ def synth(
         return
     from fashionseg.data.synth import SynthOptions, write_synth
 
-    options = SynthOptions(count, size_hw, seed, empty_share, backdrop, people)
+    options = SynthOptions(count, size_hw, seed, empty_share, backdrop, people, plain)
     with counting("drawing", count, quiet=quiet) as progress:
         data = write_synth(out, options, processes=number_of_processes(processes), progress=progress)
     counts = data.counts()

@@ -43,6 +43,7 @@ class SynthOptions:
         empty_share: of pictures without anybody, 0..1.
         kind: of background, one of `backdrop.KINDS`; None for all.
         people: most figures in a picture that is not empty, 1 to 4; a picture has this many or fewer.
+        plain: see `draw_scene`.
     """
 
     count: int
@@ -51,6 +52,7 @@ class SynthOptions:
     empty_share: float = 0.1
     kind: str | None = None
     people: int = 4
+    plain: bool = False
 
 
 def write_synth(
@@ -107,7 +109,14 @@ def _draw_one(job: tuple[int, SynthOptions, Path]) -> tuple[Image, list[Instance
 
     index, options, folder = job
     rng = np.random.default_rng([options.seed, index])
-    scene = draw_scene(rng, options.size_hw, kind=options.kind, empty_share=options.empty_share, most=options.people)
+    scene = draw_scene(
+        rng,
+        options.size_hw,
+        kind=options.kind,
+        empty_share=options.empty_share,
+        most=options.people,
+        plain=options.plain,
+    )
     quality = int(rng.integers(*JPEG_QUALITY))
     name = f"{index + 1:06d}.jpg"
     _, jpeg = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -12,14 +12,14 @@ import numpy as np
 from fashionseg.data.synth.body import Arm, Body, Leg, Pose
 from fashionseg.data.synth.head import random_look
 from fashionseg.data.synth.sitter import Person
-from fashionseg.data.synth.wardrobe import random_outfit
+from fashionseg.data.synth.wardrobe import plain_outfit, random_outfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def random_person(rng: np.random.Generator) -> Person:
-    """A person with a body, a look and clothes."""
+def random_person(rng: np.random.Generator, *, plain: bool = False) -> Person:
+    """A person with a body, a look and clothes; in a `plain_outfit` if asked for."""
     broad, wide = rng.normal(0, 1, 2)
     body = Body(
         shoulder=float(np.clip(0.108 + 0.006 * broad, 0.096, 0.124)),
@@ -29,16 +29,18 @@ def random_person(rng: np.random.Generator) -> Person:
         limb=float(np.clip(1 + 0.10 * wide, 0.84, 1.28)),
         head=float(np.clip(rng.normal(1.04, 0.05), 0.94, 1.2)),
     )
-    return Person(body, random_look(rng), random_outfit(rng))
+    return Person(body, random_look(rng), plain_outfit(rng) if plain else random_outfit(rng))
 
 
-def random_pose(rng: np.random.Generator) -> Pose:
-    """A pose of a person in the street: standing, walking or posing, mostly seen from the front."""
+def random_pose(rng: np.random.Generator, *, plain: bool = False) -> Pose:
+    """A pose of a person in the street: standing, walking or posing, mostly seen from the front; always if `plain`."""
     legs = _walk(float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.2, 0.5))) if rng.random() < 0.4 else _stand(rng)
     yaw = float(rng.normal(0, 0.35)) if rng.random() < 0.75 else float(rng.uniform(-np.pi, np.pi))
     arms = (_arm(rng), _arm(rng))
     if rng.random() < 0.2:
         arms = (arms[0], arms[0])
+    if plain:
+        yaw = float(rng.normal(0, 0.2))
     return Pose(yaw, float(rng.normal(0, 0.03)), float(rng.normal(0, 0.25)), arms, legs)
 
 

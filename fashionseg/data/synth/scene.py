@@ -59,6 +59,7 @@ def draw_scene(
     kind: str | None = None,
     empty_share: float = 0.1,
     most: int = 4,
+    plain: bool = False,
 ) -> Scene:
     """Draw a picture.
 
@@ -69,6 +70,7 @@ def draw_scene(
         kind: of background, one of `backdrop.KINDS`; None for any.
         empty_share: 0..1.
         most: figures in a picture, 1 to 4.
+        plain: people as a whole, seen from the front, nothing worn over another garment: easy to learn.
     """
     light = random_light(rng)
     backdrop = draw_backdrop(rng, size_hw, kind)
@@ -76,9 +78,9 @@ def draw_scene(
     if people is None:
         people = 0 if rng.random() < empty_share else min(int(rng.choice([1, 2, 3, 4], p=CROWD_SHARES)), most)
     labels: list[int] = []
-    for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top):
-        person = _suited(random_person(rng), rng, foot_xy[1] - KNEE * scale < size_hw[0])
-        draw_figure(canvas, person, random_pose(rng), foot_xy, scale, labels)
+    for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top, closer=not plain):
+        person = _suited(random_person(rng, plain=plain), rng, foot_xy[1] - KNEE * scale < size_hw[0])
+        draw_figure(canvas, person, random_pose(rng, plain=plain), foot_xy, scale, labels)
     return Scene(develop(canvas.image, rng), instances_of(canvas, labels), backdrop.kind)
 
 
@@ -90,14 +92,22 @@ def _suited(person: Person, rng: np.random.Generator, knees_visible: bool) -> Pe
 
 
 def _places(
-    rng: np.random.Generator, people: int, size_hw: tuple[int, int], ground_top: float
+    rng: np.random.Generator, people: int, size_hw: tuple[int, int], ground_top: float, *, closer: bool = True
 ) -> list[tuple[tuple[float, float], float]]:
-    """Where feet stand and how many pixels tall each figure is, the farthest first."""
+    """Where feet stand and how many pixels tall each figure is, the farthest first.
+
+    Args:
+        rng: source of every choice.
+        people: number of figures.
+        size_hw: of the picture, pixels.
+        ground_top: row where the ground begins.
+        closer: now and then one stands so close that the frame cuts it.
+    """
     height, width = size_hw
     found = []
     for index in range(people):
         share = float(rng.uniform(0.62, 0.96)) if people == 1 else float(rng.uniform(0.34, 0.92))
-        if rng.random() < 0.12:
+        if closer and rng.random() < 0.12:
             share *= float(rng.uniform(1.2, 2.1))
         scale = share * min(height, 2.2 * width)
         nearness = np.clip((share - 0.3) / 0.65, 0, 1)

@@ -6,7 +6,7 @@ too and stay unlabelled, as in photos annotated with these five classes. Knows n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fashionseg.data.synth.cloth import Cloth, linear, random_cloth, random_colour
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CLASS_NAMES = ("short_sleeved_shirt", "long_sleeved_shirt", "long_sleeved_outwear", "shorts", "trousers")
 SHORT_SHIRT, LONG_SHIRT, OUTWEAR, SHORTS, TROUSERS = range(len(CLASS_NAMES))
 UNLABELLED = -1
+
+SHORTEST_COAT = 0.42
+"""Height in body heights of the hem of a jacket that leaves most of shorts to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,20 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         bag,
         random_cloth(rng, random_colour(rng), ("plain", "melange"), (3, 1)),
     )
+
+
+def plain_outfit(rng: np.random.Generator) -> Outfit:
+    """An outfit in which every garment is plain to see: nothing layered, no dress or skirt, no bag, no long coat."""
+    while True:
+        outfit = random_outfit(rng)
+        top, outer, bottom = outfit.top, outfit.outer, outfit.bottom
+        if bottom is None or bottom.label == UNLABELLED or (outer is None and top.label == UNLABELLED):
+            continue
+        if outer is not None:
+            if outer.hem < SHORTEST_COAT:
+                continue
+            top = replace(top, label=UNLABELLED, sleeve=0.0)
+        return replace(outfit, top=top, sock=None, shaft=0.0, bag="none")
 
 
 def _top(rng: np.random.Generator) -> Top:
