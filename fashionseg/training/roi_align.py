@@ -3,7 +3,7 @@
 torchvision's CPU operator walks from sample to sample on one core, and its gradient does so again. Bilinear sampling on
 a grid is separable, so that a pooled RoI is `Y F X'` for every channel, with weights Y [rows out, height] and X
 [columns out, width]: a few large matrix products, forward and backward, on all cores. They do more arithmetic than
-needed, and are many times as fast on the small feature maps that one trains with on a CPU.
+needed, and are several times as fast on the small feature maps that one trains with on a CPU.
 
 The definition is that of Mask R-CNN (He et al. 2017, https://arxiv.org/abs/1703.06870, section 3) as torchvision
 computes it (torchvision/csrc/ops/cpu/roi_align_kernel.cpp); a test compares both. Knows nothing about training.
