@@ -1,4 +1,4 @@
-"""JSON of large files, read and written several times as fast as by Python's own module.
+"""JSON of whole data sets and annotation files, read and written several times as fast as by Python's own module.
 
 orjson does the work. Where it is stricter than Python (a byte order mark, NaN, the lone surrogates of odd file names)
 Python's module has the word, so that nothing is refused for the sake of speed and messages stay the same.
@@ -26,15 +26,16 @@ def parse_json(data: bytes) -> Any:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A value as compact JSON: UTF-8, or ASCII where UTF-8 cannot hold it.
+    """A value as compact JSON in ASCII: many programs open such files in the encoding of their system.
 
     Args:
-        value: of dicts with text keys, lists, texts, numbers (finite: others become null), truth values and None.
+        value: of dicts with text keys, lists, texts, finite numbers, truth values and None.
 
     Raises:
         TypeError: it holds something else.
     """
     try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        data = orjson.dumps(value)
+    except TypeError:  # lone surrogates, or what is no JSON value
+        data = None
+    return data if data is not None and data.isascii() else json.dumps(value, separators=(",", ":")).encode()

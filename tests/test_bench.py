@@ -1,5 +1,6 @@
 """`fashionseg bench`: floors by hand, children, rows out of rounds, files, comparison, gate, the command."""
 
+import contextlib
 import json
 import subprocess
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from fashionseg.backends import registry
 from fashionseg.backends.registry import Device
 from fashionseg.benchmarks.bench import child, floor, machine, plan, plot, tables
 from fashionseg.benchmarks.bench.clip import write_panning_clip
@@ -18,7 +20,15 @@ from fashionseg.benchmarks.bench.plan import BenchOptions, bench
 from fashionseg.benchmarks.bench.result import BenchResult, read_result, write_result
 from fashionseg.cli import main as main_module
 from fashionseg.cli.bench import bench as command
-from fashionseg.errors import DataError, FashionsegError, MediaError, MissingExtraError, ModelError, QualityError
+from fashionseg.errors import (
+    DataError,
+    DeviceError,
+    FashionsegError,
+    MediaError,
+    MissingExtraError,
+    ModelError,
+    QualityError,
+)
 from fashionseg.media.video_reader import VideoReader
 from fashionseg.model import INPUTS, OUTPUTS, read_model
 from fashionseg.plotting import new_axes, new_figure
@@ -271,15 +281,27 @@ def test_the_batch_is_that_of_segment_where_none_is_given(children, clip, monkey
     assert [row.batch for row in result.rows] == [1, 8]
 
 
-def test_the_batch_is_that_of_the_cpu_where_the_gpu_of_the_machine_cannot_be_used(children, clip, monkeypatch):
+def test_the_batch_is_that_of_the_device_that_auto_gets(children, clip, monkeypatch):
     monkeypatch.setattr("fashionseg.backends.registry.gpu_present", lambda: True)
-    said = []
+
+    def broken(model, index, request):
+        raise DeviceError("its driver is too old")
+
+    class Works(contextlib.nullcontext):
+        device = "cuda:0"
+
+        def __enter__(self):
+            return self
+
     reporter = plan.SilentReporter()
+    said = []
     monkeypatch.setattr(reporter, "note", said.append, raising=False)
-    (row,) = bench(BenchOptions(source=clip, repeat=1), reporter).rows
-    assert row.batch == 1
+    for opened, batch in ((broken, 1), (lambda *_: Works(), 8)):
+        monkeypatch.setitem(registry.KINDS, "cuda", registry.Kind(opened, indexed=True, needs_gpu=True))
+        (row,) = bench(BenchOptions(source=clip, repeat=1), reporter).rows
+        assert row.batch == batch
     assert len(said) == 1
-    assert "CPU" in said[0]
+    assert "its driver is too old" in said[0]
 
 
 def test_rows_are_medians_with_their_range(children, clip):

@@ -43,6 +43,7 @@ def test_nesting_without_end_is_refused():
 @pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True, "ä"]}, {"name": "caf\ud8e9.jpg"}, [0.1, 1e-9, 2**60]])
 def test_what_is_written_is_read_back(value):
     data = json_bytes(value)
+    assert data.isascii()
     assert json.loads(data) == value
     assert parse_json(data) == value
     assert b" " not in data

@@ -19,6 +19,9 @@ from torch import nn
 MOST_CELLS = 128 * 128
 """Cells of a feature map beyond which the products cost more than they save."""
 
+MOST_NUMBERS = 1 << 24
+"""Numbers between the two products: more RoIs than give that many are pooled in parts."""
+
 
 class MatrixRoIAlign(nn.Module):
     """Takes the place of a Detectron2 `ROIAlign` with a fixed number of samples; without weights."""
@@ -72,11 +75,13 @@ class MatrixRoIAlign(nn.Module):
 
 def _product(rows: torch.Tensor, columns: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     """[R, C, height out, width out] of one picture's features [H, W, C]."""
-    count, bins, height = rows.shape
-    _, width, channels = features.shape
-    strips = rows.reshape(-1, height) @ features.view(height, width * channels)
-    pooled = columns[:, None] @ strips.view(count, bins, width, channels)
-    return pooled.permute(0, 3, 1, 2)
+    bins, (height, width, channels) = rows.shape[1], features.shape
+    count = max(1, MOST_NUMBERS // (bins * width * channels))
+    parts = []
+    for some_rows, some_columns in zip(rows.split(count), columns.split(count), strict=True):
+        strips = some_rows.reshape(-1, height) @ features.view(height, width * channels)
+        parts.append(some_columns[:, None] @ strips.view(-1, bins, width, channels))
+    return torch.cat(parts).permute(0, 3, 1, 2)
 
 
 def use_matrix_roi_align(detector: nn.Module) -> None:

@@ -146,6 +146,8 @@ def _launch(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -
         raise TrainingError(last.partition(": ")[2] or last) from error
     except ProcessExitedException as error:
         raise TrainingError(f"a training process was killed ({error}); go on with --resume") from error
+    finally:
+        torch.set_flush_denormal(False)  # `work` sets it
 
 
 def _require_gpus(options: TrainOptions, found: int) -> None:
@@ -168,6 +170,7 @@ def _hushed() -> Iterator[None]:
     with warnings.catch_warnings():
         for module in ("torch", "torchvision", "detectron2", "fvcore"):
             warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")
+        warnings.filterwarnings("ignore", "The value of the smallest subnormal")  # NumPy's, while `work` flushes them
         logging.getLogger("torch.fx").setLevel(logging.ERROR)
         yield
 

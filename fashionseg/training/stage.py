@@ -121,6 +121,7 @@ def _go_back(run: StageRun, stage: Stage) -> None:
         run.start = int(run.checkpointer.load(newest)["iteration"]) + 1
     except ValueError as error:  # torch's, where weights are grouped otherwise
         raise _another_optimizer(newest) from error
+    _lay_out(run.trainer.optimizer, _on_cpu(stage))
     groups = run.trainer.optimizer.param_groups
     if ("betas" in groups[0]) != ("betas" in settings[0]):
         raise _another_optimizer(newest)
@@ -129,6 +130,22 @@ def _go_back(run: StageRun, stage: Stage) -> None:
         for group, own, rate in zip(groups, settings, schedule.get_lr(), strict=True):
             group.update(own, lr=rate)
     run.checkpointer.last_good = stage.folder / newest.rsplit("/", 1)[-1]
+
+
+def _lay_out(optimizer: torch.optim.Optimizer, on_cpu: bool) -> None:
+    """Give loaded moments the memory layout of their weights, and leave counts of steps on the CPU.
+
+    A fused optimiser goes through memory in its order, whatever the strides; a checkpoint may come from a run with
+    `channels_last` the other way, or from another kind of device.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+            elif name == "step" and not on_cpu:
+                state[name] = value.cpu()
 
 
 def _another_optimizer(checkpoint: str) -> TrainingError:
@@ -177,10 +194,13 @@ def _explanation(error: Exception) -> str | None:
     return None
 
 
+def _on_cpu(stage: Stage) -> bool:
+    return bool(stage.cfg.MODEL.DEVICE == "cpu")
+
+
 def _distributed(stage: Stage) -> Any:
     """The network, wrapped where several processes train it together."""
-    on_cpu = stage.cfg.MODEL.DEVICE == "cpu"
-    return create_ddp_model(stage.network, broadcast_buffers=False, **({"device_ids": None} if on_cpu else {}))
+    return create_ddp_model(stage.network, broadcast_buffers=False, **({"device_ids": None} if _on_cpu(stage) else {}))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -203,8 +223,9 @@ def _optimizer(stage: Stage) -> torch.optim.Optimizer:
         lr_factor_func=lambda name: stage.backbone_factor if "backbone." in name else 1.0,
     )
     kind = maybe_add_gradient_clipping(stage.cfg, torch.optim.AdamW)
-    # On a CPU one pass over the weights instead of six. On a GPU a fused optimiser would clip before it unscales.
-    adamw: torch.optim.Optimizer = kind(groups, lr=solver.BASE_LR, fused=stage.cfg.MODEL.DEVICE == "cpu")
+    # On a CPU one pass over the weights instead of six. On a GPU a fused optimiser would clip before it unscales, and
+    # None is what torch takes for "as fast as you can".
+    adamw: torch.optim.Optimizer = kind(groups, lr=solver.BASE_LR, fused=_on_cpu(stage) or None)
     return adamw
 
 

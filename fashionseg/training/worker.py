@@ -55,11 +55,13 @@ def work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> N
     recipe = options.recipe
     cfg = build_config(recipe, data, options.device, options.seed, str(options.output))
     _require_even_batches(cfg.SOLVER.IMS_PER_BATCH, recipe.semantic.photos_per_step if recipe.semantic.steps else 0)
+    on_cpu = cfg.MODEL.DEVICE == "cpu"
+    # Means of squares get tiny, and then cost ten times as much. Holds for this thread and those it starts from now on.
+    torch.set_flush_denormal(on_cpu)
     torch.manual_seed(options.seed)
     detector = build_model(cfg)
-    if cfg.MODEL.DEVICE == "cpu":
+    if on_cpu:
         use_matrix_roi_align(detector)
-        torch.set_flush_denormal(True)  # tiny means of squares would cost ten times as much
     if not (options.resume and (options.output / "last_checkpoint").is_file()):
         load_weights(detector, options.weights or recipe.weights, options.output, options.trust, data.class_names)
     if comm.is_main_process():

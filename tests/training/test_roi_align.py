@@ -62,6 +62,15 @@ def test_half_precision_comes_back_as_it_came():
     torch.testing.assert_close(pooled.float(), plain(features, rois), rtol=0.03, atol=0.03)
 
 
+def test_many_boxes_are_pooled_in_parts_to_the_same_result(monkeypatch):
+    generator = torch.Generator().manual_seed(7)
+    features, rois = torch.randn(3, 4, 16, 16, generator=generator), _rois(30, generator, side=64.0)
+    module = MatrixRoIAlign(ROIAlign((7, 7), 0.25, 2, True))
+    whole = module(features, rois)
+    monkeypatch.setattr(roi_align, "MOST_NUMBERS", 3 * 7 * 16 * 4)
+    torch.testing.assert_close(module(features, rois), whole)
+
+
 def test_no_box_and_a_large_map_are_left_to_torchvision(monkeypatch):
     plain = ROIAlign((7, 7), 0.25, 2, True)
     module = MatrixRoIAlign(plain)

@@ -44,7 +44,7 @@ BACKDROPS = ("street", "park", "wall", "room", "shop", "studio", "clutter")
 @click.option(
     "--plain",
     is_flag=True,
-    help="Whole figures seen from the front, no garment over another: easy to learn, to try a training set-up.",
+    help="One whole figure seen from the front, no garment hidden by another: easy to learn, to try a training set-up.",
 )
 @click.option("--video", is_flag=True, help="Draw a clip of walking people with sound instead; OUT is the .mp4 file.")
 @click.option("--labels", type=PATH, metavar="FILE", help="With --video: write the garments of every frame as COCO.")
@@ -77,6 +77,8 @@ def synth(
     """
     if labels is not None and not video:
         raise click.BadParameter("--labels goes with --video; pictures always get their annotations.json")
+    if plain and video:
+        raise click.BadParameter("--plain is for pictures, not for --video")
     if video:
         _video(out, seed, labels, number_of_processes(processes), quiet)
         return

@@ -70,13 +70,14 @@ def draw_scene(
         kind: of background, one of `backdrop.KINDS`; None for any.
         empty_share: 0..1.
         most: figures in a picture, 1 to 4.
-        plain: people as a whole, seen from the front, nothing worn over another garment: easy to learn.
+        plain: one person at most, whole and seen from the front, in garments that show as a whole: easy to learn.
     """
     light = random_light(rng)
     backdrop = draw_backdrop(rng, size_hw, kind)
     canvas = Canvas(backdrop.image, light)
     if people is None:
-        people = 0 if rng.random() < empty_share else min(int(rng.choice([1, 2, 3, 4], p=CROWD_SHARES)), most)
+        crowd = 0 if rng.random() < empty_share else int(rng.choice([1, 2, 3, 4], p=CROWD_SHARES))
+        people = min(crowd, 1 if plain else most)
     labels: list[int] = []
     for foot_xy, scale in _places(rng, people, size_hw, backdrop.ground_top, closer=not plain):
         person = _suited(random_person(rng, plain=plain), rng, foot_xy[1] - KNEE * scale < size_hw[0])

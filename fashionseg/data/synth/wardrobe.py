@@ -156,7 +156,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def plain_outfit(rng: np.random.Generator) -> Outfit:
-    """An outfit in which every garment is plain to see: nothing layered, no dress or skirt, no bag, no long coat."""
+    """One labelled garment above and one below, both plain to see: no shirt in a jacket, no long coat, skirt or bag."""
     while True:
         outfit = random_outfit(rng)
         top, outer, bottom = outfit.top, outfit.outer, outfit.bottom
