@@ -68,7 +68,8 @@ def check(
 
     Args:
         files: COCO files; several are taken for splits of one data set.
-        folders: where the photos of each lie; None does not look at photos.
+        folders: where the photos of each lie; None does not look at photos. Without bytes to compare, a file name in
+            two sets is one photo where they share a folder, and worth a warning where that is not known.
         key: groups that may not be in two splits; None takes `pair_id` where there is one.
         with_hash: read every photo to find copies.
         with_masks: draw every mask to compare it with box and area.
@@ -99,6 +100,7 @@ def check(
             if progress is not None:
                 progress(done)
     problems += _copies(sets, digests)
+    problems += _shared_names(sets, with_hash=with_hash)
     problems += _check_between([checked.data for checked in sets], key)
     return [checked.data for checked in sets], problems
 
@@ -216,6 +218,29 @@ def _copies(sets: list[CheckedSet], digests: list[dict[str, str]]) -> Iterator[P
             text = f"is a copy of {first}" + (f" of {sets[first_number].data.where()}" if leak else "")
             place = f"{sets[number].data.where()}: {name}"
             yield Problem("leak: same photo" if leak else "copy", place, text, is_error=leak)
+
+
+def _shared_names(sets: list[CheckedSet], *, with_hash: bool) -> Iterator[Problem]:
+    """Leaks told by file names, between sets whose photos were not compared byte by byte."""
+    homes: dict[str, list[int]] = defaultdict(list)
+    folders = [checked.folder.resolve() if checked.folder else None for checked in sets]
+    for number, checked in enumerate(sets):
+        rivals = [k for k in range(number) if _names_tell(folders[k], folders[number], with_hash=with_hash)]
+        for name in dict.fromkeys(image.file_name for image in checked.data.images):
+            first = next((k for k in rivals if k in homes[name]), None)
+            if first is not None:
+                known, text = folders[number] is not None and folders[first] is not None, "is in {} too"
+                if not known:
+                    text = "there is one of that name in {} too: with the folders of both, the photos are compared"
+                kind, place = "leak: same photo" if known else "same file name", f"{checked.data.where()}: {name}"
+                yield Problem(kind, place, text.format(sets[first].data.where()), is_error=known)
+            homes[name].append(number)
+
+
+def _names_tell(one: Path | None, other: Path | None, *, with_hash: bool) -> bool:
+    if one is None or other is None:
+        return True
+    return one == other and not with_hash
 
 
 def _check_between(sets: Sequence[CocoData], key: str | None) -> Iterator[Problem]:

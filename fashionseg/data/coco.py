@@ -31,7 +31,17 @@ from fashionseg.json_text import json_bytes, parse_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-__all__ = ["Category", "CocoData", "Image", "Instance", "Problem", "read_coco", "scan_coco", "write_coco"]
+__all__ = [
+    "Category",
+    "CocoData",
+    "Image",
+    "Instance",
+    "Problem",
+    "lost_polygons",
+    "read_coco",
+    "scan_coco",
+    "write_coco",
+]
 
 MAX_FILE_BYTES = 4 * 1024**3
 """COCO's own training set has 0.5 GiB; a larger file than this is refused before it fills the memory."""
@@ -104,19 +114,20 @@ class CocoData:
         return str(self.path) if self.path else "the data set"
 
 
-def read_coco(path: str | Path, *, need_instances: bool = False) -> CocoData:
+def read_coco(path: str | Path, *, need_instances: bool = False, problems: list[Problem] | None = None) -> CocoData:
     """Read a COCO annotation file and refuse one with errors.
 
     Args:
         path: the JSON file.
         need_instances: also refuse a file without a single annotation.
+        problems: receives the warnings.
 
     Raises:
         DataError: no such file, not COCO JSON, or an error in a record; the message has the first error's place and
             how many there are.
     """
-    data, problems = scan_coco(path)
-    errors = [problem for problem in problems if problem.is_error]
+    data, found = scan_coco(path)
+    errors = [problem for problem in found if problem.is_error]
     if errors:
         more = f" and {len(errors) - 1} more errors" if len(errors) > 1 else ""
         raise DataError(
@@ -124,6 +135,8 @@ def read_coco(path: str | Path, *, need_instances: bool = False) -> CocoData:
         )
     if need_instances and not data.instances:
         raise DataError(f"{path} holds no annotations: there is nothing to learn from or to measure against")
+    if problems is not None:
+        problems += found
     return data
 
 
@@ -151,6 +164,13 @@ def scan_coco(path: str | Path) -> tuple[CocoData, list[Problem]]:
     extra = {key: value for key, value in document.items() if key not in _LISTS}
     ordered = tuple(sorted(categories, key=lambda category: category.id))
     return CocoData(tuple(images), tuple(instances), ordered, extra, path), problems
+
+
+def lost_polygons(problems: Iterable[Problem]) -> int:
+    """How many polygons reading left out of masks that it kept, by the problems of `scan_coco` or `read_coco`."""
+    problems = list(problems)
+    left_out = {problem.place for problem in problems if problem.is_error}
+    return sum(p.kind == "polygon" and p.place.partition(" ")[0] not in left_out for p in problems)
 
 
 def write_coco(data: CocoData, path: str | Path) -> None:

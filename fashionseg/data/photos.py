@@ -15,6 +15,8 @@ from fashionseg.media.images import image_size
 from fashionseg.media.sources import PHOTO_SUFFIXES, natural_key
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from fashionseg.data.coco import CocoData
 
 
@@ -26,15 +28,32 @@ def find_photos(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder of photos at {folder}")
-    found = [
-        os.path.relpath(os.path.join(top, name), folder).replace(os.sep, "/")  # noqa: PTH118 - many thousand names
-        for top, _, names in os.walk(folder)
-        for name in names
-        if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122
-    ]
+    found = _files(folder, PHOTO_SUFFIXES)
     if not found:
         raise DataError(f"{folder} holds no photo")
     return sorted(found, key=natural_key)
+
+
+def labels_without_photo(folder: Path, suffix: str, photos: Sequence[str]) -> list[str]:
+    """Names of the label files below `folder`, as in `find_photos`, that belong to none of `photos`.
+
+    Args:
+        folder: of labels; each photo's has the photo's name with `suffix`.
+        suffix: such as ".txt"; files with it in capitals belong to no photo.
+        photos: as `find_photos` names them.
+    """
+    expected = {os.path.splitext(name)[0] + suffix for name in photos}  # noqa: PTH122 - many thousand names
+    return sorted((name for name in _files(folder, (suffix,)) if name not in expected), key=natural_key)
+
+
+def _files(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """Names of the files below a folder with one of these suffixes in any case, relative to it with "/"."""
+    return [
+        os.path.relpath(os.path.join(top, name), folder).replace(os.sep, "/")  # noqa: PTH118 - many thousand names
+        for top, _, names in os.walk(folder)
+        for name in names
+        if os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122
+    ]
 
 
 def photo_folder(data: CocoData, given: Path | None) -> Path:

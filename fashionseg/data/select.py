@@ -1,6 +1,6 @@
 """Choosing part of a data set: categories, sizes, levels of attributes, a number of photos.
 
-Knows records alone.
+Knows records alone; masks are drawn only to tell whether they are empty.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashionseg.data.convert.classes import named_class_map
+from fashionseg.data.segmentation import instance_mask
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Choice:
         classes: names or ids of categories; () keeps all.
         where: values, as text, that a key of an annotation may have, such as {"occlusion": {"1"}}.
         min_area: pixels of the mask at least.
+        need_masks: only instances to learn from: a box with an area, and a mask that covers a pixel of the photo.
         whole_photos: leave out photos in which an instance of a kept category is not kept, so that no photo shows a
             garment that is not annotated.
         keep_empty: keep photos without instances.
@@ -41,6 +43,7 @@ class Choice:
     keep_empty: bool = False
     limit: int | None = None
     seed: int = 0
+    need_masks: bool = False
 
 
 def select(data: CocoData, choice: Choice) -> CocoData:
@@ -54,6 +57,8 @@ def select(data: CocoData, choice: Choice) -> CocoData:
     ids = {category.id for category in categories}
     candidates = [i for i in data.instances if i.category_id in ids]
     kept = [i for i in candidates if _is_good(i, choice)]
+    if choice.need_masks:
+        kept = [i for i in kept if _has_mask(i, data.image_of[i.image_id].size_hw)]
     good = {i.id for i in kept}
     spoilt = {i.image_id for i in candidates if i.id not in good} if choice.whole_photos else set()
     shown = {i.image_id for i in kept}
@@ -110,6 +115,12 @@ def _is_good(instance: Instance, choice: Choice) -> bool:
     return instance.area >= choice.min_area and all(
         str(instance.extra.get(key)) in values for key, values in choice.where.items()
     )
+
+
+def _has_mask(instance: Instance, size_hw: tuple[int, int]) -> bool:
+    if min(instance.bbox[2:]) <= 0 or instance.segmentation is None:
+        return False
+    return instance_mask(instance, size_hw).area > 0
 
 
 def _check_keys(data: CocoData, choice: Choice) -> None:

@@ -133,7 +133,10 @@ def _annotation(instance: Instance, image: Image, data: CocoData) -> dict[str, A
     elif instance.segmentation is None:
         problem = "no mask to learn from"
     if problem:
-        raise DataError(f"{data.where()}: annotation {instance.id} has {problem}; see: fashionseg data check")
+        raise DataError(
+            f"{data.where()}: annotation {instance.id} has {problem}; "
+            f"leave such out with: fashionseg data filter {data.where()} -o OUT.json --need-masks"
+        )
     return {
         "bbox": list(instance.bbox),
         "bbox_mode": XYWH_ABS,

@@ -2,10 +2,13 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from fashionseg.cli.data import COMMANDS, data
 from fashionseg.cli.main import run
+from fashionseg.errors import DataError
 
 from .coco_files import deepfashion2, document, item, write, write_photos
 
@@ -47,6 +50,19 @@ def test_convert(tmp_path, monkeypatch, capsys):
     assert "there is no folder of label maps at l" in capsys.readouterr().err
 
 
+def test_convert_tells_what_is_too_small(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "l.txt").write_text("0 null\n1 coat\n")
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:4, :4], labels[20:, 20:] = 1, 1
+    for folder in ("i", "l"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), labels)
+    command = ["data", "convert", "labelmaps", "--images", "i", "--labels", "l", "--names", "l.txt", "-o", "x.json"]
+    assert run([*command, "--classes", "all", "--processes", "1"]) == 0
+    assert "1 left out of photos: specks below 64 pixels" in capsys.readouterr().err
+
+
 def test_split_check_merge_filter(files, capsys):
     assert run(["data", "split", "a.json", "-o", "s", "--parts", "train=2,val=1", "--seed", "3"]) == 0
     assert "3 groups by pair_id; wrote train.json, val.json into s" in capsys.readouterr().err
@@ -60,8 +76,9 @@ def test_split_check_merge_filter(files, capsys):
     (files / "b.json").write_text((files / "a.json").read_text().replace("trousers", "coat"))
     assert run(["data", "check", "a.json", "b.json", "--no-images", "--json"]) == 4
     found = json.loads(capsys.readouterr().out)
-    assert {p["kind"] for p in found["problems"]} == {"categories differ", "leak: same group"}
-    assert found["errors"] == len(found["problems"]) and found["warnings"] == 0
+    assert {p["kind"] for p in found["problems"]} == {"categories differ", "leak: same group", "same file name"}
+    assert found["warnings"] == 6, "a photo of that name in both"
+    assert found["errors"] == len(found["problems"]) - 6
     assert run(["data", "check", "s/val.json"]) == 2
     assert "name it with --images" in capsys.readouterr().err
 
@@ -91,6 +108,48 @@ def test_broken_records_are_refused_then_dropped_when_asked(files, capsys):
     assert run(["data", "filter", "broken.json", "-o", "clean.json", "--drop-broken"]) == 0
     assert "left out annotations[0]: category_id 9" in capsys.readouterr().err
     assert run(["data", "check", "clean.json", "--images", "images", "--no-masks"]) == 0
+
+
+def test_what_train_cannot_use_can_be_filtered(files, capsys):
+    from fashionseg.training.dataset import read_sets
+
+    content = json.loads((files / "a.json").read_text())
+    del content["annotations"][0]["segmentation"]
+    content["annotations"][3]["bbox"] = [5, 5, 6, 0]
+    write(files / "part.json", content)
+    assert run(["data", "check", "part.json"]) == 0
+    with pytest.raises(DataError) as refusal:
+        read_sets([files / "part.json"], [])
+    command = str(refusal.value).partition("fashionseg ")[2].replace("OUT.json", "full.json").split()
+    assert command[-1] == "--need-masks" and run(command) == 0
+    assert "6 of 6 photos with 10 of 12 garments" in capsys.readouterr().err
+    assert sum(read_sets([files / "full.json"], []).instances()) == 10
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["split", "a.json", "-o", "s"],
+        ["merge", "a.json", "-o", "b.json"],
+        ["filter", "a.json", "-o", "b.json"],
+        ["filter", "a.json", "-o", "b.json", "--drop-broken"],
+    ],
+)
+def test_polygons_that_are_lost_in_writing_are_told(files, capsys, command):
+    content = json.loads((files / "a.json").read_text())
+    for annotation in content["annotations"][:2]:
+        annotation["segmentation"].append([1, 2, 3])
+    if "--drop-broken" in command:
+        content["annotations"][2]["segmentation"] = [[1, 2, 3]]  # left out whole, which is told anyway
+    write(files / "a.json", content)
+    assert run(["data", *command]) == 0
+    assert capsys.readouterr().err.count("2 unusable polygons left out of masks of a.json: list them") == 1
+    assert run(["data", *command, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    content = document(6)
+    write(files / "a.json", content)
+    assert run(["data", *command]) == 0
+    assert "polygon" not in capsys.readouterr().err
 
 
 def test_stats_and_preview(files, capsys):

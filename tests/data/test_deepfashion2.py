@@ -190,6 +190,29 @@ def test_missing_and_broken_photos(tmp_path):
     assert report.problem_counts == {"missing photo": 1, "broken photo": 1, "broken file": 1}
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_second_file_of_a_number_is_left_out_and_listed(tmp_path, processes):
+    root = deepfashion2(tmp_path / "df2", {1: [item(1), item(8)], 2: [item(1)]})
+    for folder, suffix in (("annos", ".json"), ("image", ".jpg")):
+        (root / folder / f"1{suffix}").write_bytes((root / folder / f"000001{suffix}").read_bytes())
+        (root / folder / f"3{suffix}").write_bytes((root / folder / f"000002{suffix}").read_bytes())
+    report = convert(root, tmp_path / "out.json", processes=processes)
+    assert report.photos_kept == 3 and report.problem_counts == {"duplicate id": 1}
+    assert report.left_out == {"a fault, see problems": 1}
+    assert (report.problems[0].place, "000001.json" in report.problems[0].text) == ("1.json", True)
+    data = read_coco(tmp_path / "out.json")
+    assert [i.file_name for i in data.images] == ["000001.jpg", "000002.jpg", "3.jpg"]
+    assert [i.id for i in data.instances] == [1, 2, 3, 6]  # items are numbered through all files
+
+
+def test_a_number_is_free_where_its_first_file_is_not_kept(tmp_path):
+    root = deepfashion2(tmp_path / "df2", {1: [item(9)], 2: [item(1)]})
+    for folder, suffix in (("annos", ".json"), ("image", ".jpg")):
+        (root / folder / f"000002{suffix}").rename(root / folder / f"1{suffix}")
+    report = convert(root, tmp_path / "out.json", "five")
+    assert not report.has_problems and [i.file_name for i in read_coco(tmp_path / "out.json").images] == ["1.jpg"]
+
+
 def test_folders_that_are_not_deepfashion2(tmp_path):
     deepfashion2(tmp_path / "DeepFashion2" / "train", {1: [item(1)]})
     with pytest.raises(DataError, match=r"did you mean .*train"):

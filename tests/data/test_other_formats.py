@@ -81,6 +81,27 @@ def test_yolo_broken_photo_and_folders(tmp_path):
         convert_yolo(tmp_path / "z", tmp_path / "out.json", ["a"])
 
 
+def test_yolo_labels_without_a_photo_are_listed(tmp_path):
+    root = yolo_set(tmp_path / "y", {"a.jpg": None, "in/b.jpg": "0 0 0 1 0 1 1", "c.jpg": ""})
+    line = "0 0 0 1 0 1 1"
+    for name in ("gone.txt", "a.jpg.txt", "in/b.TXT", "classes.txt", "in/notes.md"):
+        (root / "labels" / name).write_text(line)
+    report = convert_yolo(root, tmp_path / "out.json")
+    assert report.photos_kept == 3 and report.problem_counts == {"missing photo": 3}
+    listed = json.loads((tmp_path / "out.report.json").read_text())["problems"]
+    assert [p["place"] for p in listed] == ["labels/a.jpg.txt", "labels/gone.txt", "labels/in/b.TXT"]
+
+
+def test_yolo_where_no_photo_has_labels_is_refused(tmp_path):
+    root = yolo_set(tmp_path / "y", {"in/a.jpg": None, "b.jpg": None})
+    (root / "labels" / "b.jpg.txt").write_text("0 0 0 1 0 1 1")
+    with pytest.raises(DataError, match=r"no photo below .*images has a label file.*b\.jpg takes .*labels.b\.txt"):
+        convert_yolo(root, tmp_path / "out.json")
+    assert not list(tmp_path.glob("out*"))
+    (root / "labels" / "b.txt").write_text("")  # a photo that is said to show nothing
+    assert convert_yolo(root, tmp_path / "out.json").photos_kept == 2
+
+
 def test_yolo_names_from_data_yaml(tmp_path):
     pytest.importorskip("yaml")
     root = yolo_set(tmp_path / "y", {"a.jpg": "1 0 0 1 0 1 1"}, names=None)
@@ -132,6 +153,23 @@ def test_each_region_can_be_a_garment(maps):
     assert Counter(i.category_id for i in read_coco(maps / "out.json").instances) == {1: 2, 2: 1}
     convert_label_maps(maps / "out.json", options(maps, per_region=True, min_region=0, min_area=1))
     assert Counter(i.category_id for i in read_coco(maps / "out.json").instances) == {1: 3, 2: 1}
+
+
+def test_what_is_too_small_is_counted(maps):
+    report = convert_label_maps(maps / "out.json", options(maps))
+    assert report.instances_left_out == {"specks below 64 pixels": 1}
+    report = convert_label_maps(maps / "out.json", options(maps, per_region=True, min_region=0, min_area=1000))
+    assert report.photos_kept == 2 and report.instances_left_out == {"garments below 1000 pixels": 3}
+    written = json.loads((maps / "out.report.json").read_text())
+    assert written["instances_left_out"] == {"garments below 1000 pixels": 3}
+    assert not convert_label_maps(maps / "out.json", options(maps, min_region=0)).instances_left_out
+
+
+def test_label_maps_without_a_photo_are_listed(maps):
+    (maps / "labels" / "b.png").rename(maps / "labels" / "b.jpg.png")
+    report = convert_label_maps(maps / "out.json", options(maps))
+    assert report.photos_kept == 1 and report.problem_counts == {"label map": 1, "missing photo": 1}
+    assert next(p.place for p in report.problems if p.kind == "missing photo") == "b.jpg.png"
 
 
 def test_label_map_faults(maps):

@@ -40,6 +40,19 @@ def test_select(tmp_path):
         select(data, Choice(where={"mood": frozenset({"1"})}))
 
 
+def test_select_what_can_be_learnt_from(tmp_path):
+    content = document(4)
+    content["annotations"][0]["bbox"] = [5, 5, 0, 10]
+    content["annotations"][2]["segmentation"] = []
+    content["annotations"][4]["segmentation"] = [[5.1, 5.1, 5.2, 5.1, 5.2, 5.2]]
+    content["annotations"][5]["segmentation"] = {"size": [30, 40], "counts": [1200]}
+    data = loaded(tmp_path, "a.json", content)
+    kept = select(data, Choice(need_masks=True))
+    assert [i.id for i in kept.instances] == [4, 6, 9, 10] and [i.id for i in kept.images] == [1, 2, 4]
+    assert len(select(data, Choice(need_masks=True, keep_empty=True)).images) == 4
+    assert [i.id for i in select(data, Choice(need_masks=True, whole_photos=True)).images] == [4]
+
+
 def test_rename_joins_and_leaves_out(tmp_path):
     data = loaded(tmp_path, "a.json", document())
     joined = rename(data, {"clothes": ["trousers", "shirt"]}, "map")
@@ -170,6 +183,30 @@ def test_leaks_between_splits(sound):
     assert "categories differ" in kinds(problems)
     with pytest.raises(DataError, match="has the key 'shop'"):
         check(files, [None, None], key="shop")
+
+
+def test_names_tell_of_leaks_where_bytes_are_not_compared(sound):
+    folder, content = sound
+    for image in content["images"]:
+        del image["pair_id"]
+    other = document(1, categories=content["categories"])
+    other["images"][0].pop("pair_id")
+    files = [write(folder / "a.json", content), write(folder / "b.json", other), write(folder / "c.json", other)]
+    photos, elsewhere = folder / "images", write_photos(folder / "elsewhere", other, seed=1)
+    _, problems = check(files, [None] * 3)
+    assert [(p.kind, p.is_error) for p in problems] == [("same file name", False)] * 2
+    assert problems[0].place == f"{folder / 'b.json'}: 1.jpg" and f"in {folder / 'a.json'} too" in problems[0].text
+    _, problems = check(files[:2], [photos, folder / "elsewhere" / ".." / "images"], with_hash=False)
+    assert kinds(problems) == ["leak: same photo"]
+    _, problems = check(files[:2], [photos, None])
+    assert [(p.kind, p.is_error) for p in problems] == [("same file name", False)]
+    _, problems = check(files[:2], [photos, photos])
+    assert kinds(problems) == ["leak: same photo"] and "is a copy of" in problems[0].text  # told once
+    for with_hash in (True, False):
+        _, problems = check(files[:2], [photos, elsewhere], with_hash=with_hash)
+        assert problems == []
+    _, problems = check(files, [photos, elsewhere, elsewhere], with_hash=False)
+    assert [p.place for p in problems] == [f"{folder / 'c.json'}: 1.jpg"] and "b.json too" in problems[0].text
 
 
 # stats

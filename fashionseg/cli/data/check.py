@@ -38,7 +38,9 @@ SHOWN = 3
     help="Folder of the photos: once for all FILEs, or once for each. Default: images/ beside FILE.",
 )
 @click.option("--no-images", is_flag=True, help="Look at the annotations alone.")
-@click.option("--no-hash", is_flag=True, help="Do not read whole photos to find copies.")
+@click.option(
+    "--no-hash", is_flag=True, help="Do not read whole photos to find copies; FILEs are compared by file names."
+)
 @click.option("--no-masks", is_flag=True, help="Do not draw masks to compare them with boxes and areas.")
 @click.option("--group", metavar="KEY", help="Groups that may not be in two FILEs. Default: pair_id, if there is one.")
 @click.option("--all", "show_all", is_flag=True, help="List every problem.")

@@ -12,6 +12,9 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from fashionseg.data.coco import CocoData, Problem
 
 F = TypeVar("F")
 
@@ -64,6 +67,31 @@ def say(message: str, *, quiet: bool = False) -> None:
     """A line for people, on standard error."""
     if not quiet:
         click.echo(message, err=True)
+
+
+def read_telling(file: Path, *, need_instances: bool = False, quiet: bool = False) -> CocoData:
+    """`read_coco` for a command that writes the data again: tells of polygons that will not be in what it writes.
+
+    Raises:
+        DataError: as `read_coco`.
+    """
+    from fashionseg.data.coco import read_coco
+
+    problems: list[Problem] = []
+    data = read_coco(file, need_instances=need_instances, problems=problems)
+    tell_lost_polygons(file, problems, quiet=quiet)
+    return data
+
+
+def tell_lost_polygons(file: Path, problems: Sequence[Problem], *, quiet: bool) -> None:
+    """A line for the polygons that reading left out of masks which have others."""
+    from fashionseg.data.coco import lost_polygons
+    from fashionseg.wording import plural
+
+    lost = lost_polygons(problems)
+    if lost:
+        text = f"{plural(lost, 'unusable polygon')} left out of masks of {file}"
+        say(f"{text}: list them with: fashionseg data check {file} --all", quiet=quiet)
 
 
 def print_json(document: Any) -> None:

@@ -227,6 +227,8 @@ def _finish(report: Report, out: Path, *, quiet: bool, as_json: bool) -> int:
         print_table("", ("category", "instances"), [(n, f"{k:,}") for n, k in report.instances.items()])
     for reason, number in report.left_out.items():
         say(f"{plural(number, 'photo')} left out: {reason}", quiet=quiet)
+    for reason, number in report.instances_left_out.items():
+        say(f"{number:,} left out of photos: {reason}", quiet=quiet)
     for kind, number in report.problem_counts.most_common():
         first = next((p for p in report.problems if p.kind == kind), None)
         example = f", such as {first.place}: {first.text}" if first else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fashionseg.cli.data.common import print_json, print_table, say
+from fashionseg.cli.data.common import print_json, print_table, read_telling, say, tell_lost_polygons
 from fashionseg.cli.options import PATH, NamesType, NumberRange, json_option, quiet_option
 from fashionseg.wording import plural
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     help="Only garments whose KEY has one of these values, such as occlusion=1,2; may be repeated.",
 )
 @click.option("--min-area", type=NumberRange(0), default=0, help="Only garments of at least so many pixels.")
+@click.option("--need-masks", is_flag=True, help="Only garments with a mask and a box that are not empty, for `train`.")
 @click.option(
     "--whole-photos", is_flag=True, help="Leave out photos with a garment of a kept category that is not kept."
 )
@@ -52,6 +53,7 @@ def filter(
     mapping: Path | None,
     where: tuple[str, ...],
     min_area: float,
+    need_masks: bool,
     whole_photos: bool,
     keep_empty: bool,
     limit: int | None,
@@ -65,14 +67,14 @@ def filter(
     \b
     fashionseg data filter df2.json -o easy.json --where occlusion=1 --where zoom_in=1,2 --whole-photos
     fashionseg data filter all.json -o shorts.json --classes shorts,trousers
-    fashionseg data filter broken.json -o clean.json --drop-broken
+    fashionseg data filter broken.json -o clean.json --drop-broken --need-masks
     """
     from fashionseg.data.coco import write_coco
     from fashionseg.data.convert.classes import read_mapping
     from fashionseg.data.select import Choice, rename, select
 
     data = _read(file, drop_broken, quiet)
-    choice = Choice(classes, _conditions(where), min_area, whole_photos, keep_empty, limit, seed)
+    choice = Choice(classes, _conditions(where), min_area, whole_photos, keep_empty, limit, seed, need_masks)
     kept = select(data, choice)
     if mapping is not None:
         kept = rename(kept, read_mapping(mapping), str(mapping))
@@ -88,11 +90,12 @@ def filter(
 
 
 def _read(file: Path, drop_broken: bool, quiet: bool) -> CocoData:
-    from fashionseg.data.coco import read_coco, scan_coco
+    from fashionseg.data.coco import scan_coco
 
     if not drop_broken:
-        return read_coco(file)
+        return read_telling(file, quiet=quiet)
     data, problems = scan_coco(file)
+    tell_lost_polygons(file, problems, quiet=quiet)
     errors = [problem for problem in problems if problem.is_error]
     for problem in errors[:5]:
         say(f"left out {problem.place}: {problem.text}", quiet=quiet)

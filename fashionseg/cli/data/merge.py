@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fashionseg.cli.data.common import print_json, print_table, say
+from fashionseg.cli.data.common import print_json, print_table, read_telling, say
 from fashionseg.cli.options import PATH, json_option, quiet_option
 from fashionseg.wording import plural
 
@@ -42,7 +42,7 @@ def merge(
     fashionseg data merge ccp/train.json drawn/annotations.json -o mix/train.json \\
         --images ccp/images --images drawn/images --prefix photo --prefix drawn
     """
-    from fashionseg.data.coco import read_coco, write_coco
+    from fashionseg.data.coco import write_coco
     from fashionseg.data.merge import link_photos
     from fashionseg.data.merge import merge as merge_data
 
@@ -51,7 +51,7 @@ def merge(
             raise click.BadParameter(f"give {name} once for each of the {len(files)} files, or not at all")
     if any(not prefix.replace("-", "_").isidentifier() for prefix in prefixes):
         raise click.BadParameter("--prefix is a plain folder name")
-    sets = [read_coco(file) for file in files]
+    sets = [read_telling(file, quiet=quiet) for file in files]
     merged = merge_data(sets, prefixes)
     for number, folder in enumerate(folders):
         link_photos(sets[number], folder, out.parent / "images", prefixes[number] if prefixes else "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fashionseg.cli.data.common import print_json, print_table, say
+from fashionseg.cli.data.common import print_json, print_table, read_telling, say
 from fashionseg.cli.options import PATH, json_option, quiet_option
 from fashionseg.wording import plural
 
@@ -64,10 +64,10 @@ def split(
 
     In DeepFashion2 the photos of one pair_id show the same garment; they go into one part.
     """
-    from fashionseg.data.coco import read_coco, write_coco
+    from fashionseg.data.coco import write_coco
     from fashionseg.data.split import split as split_data
 
-    data = read_coco(file, need_instances=True)
+    data = read_telling(file, need_instances=True, quiet=quiet)
     result = split_data(data, parts, group, seed)
     for name, part in result.parts.items():
         write_coco(part, out / f"{name}.json")

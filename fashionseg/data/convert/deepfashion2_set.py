@@ -15,6 +15,7 @@ from fashionseg.data.convert.deepfashion2 import LEVELS, Converted, Filters, Job
 from fashionseg.data.convert.report import Report, report_path
 from fashionseg.data.convert.stream import CocoStream
 from fashionseg.data.parallel import ordered_map
+from fashionseg.data.records import Problem
 from fashionseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def convert_deepfashion2(
     job = Job(root / "image", options.classes, options.filters)
     report = Report()
     with CocoStream(out) as stream:
-        items = 0
-        for converted in _converted(root / "annos", names, job, processes):
-            _take(converted, items, stream, report)
+        items, taken = 0, dict[int, str]()
+        for name, converted in zip(names, _converted(root / "annos", names, job, processes), strict=True):
+            _take(name, converted, items, taken, stream, report)
             items += converted.items
             if progress is not None:
                 progress(report.photos_read)
@@ -136,12 +137,19 @@ def _convert_chunk(chunk: tuple[Path, list[str], Job]) -> list[Converted]:
     return [convert_file(folder / name, job) for name in names]
 
 
-def _take(converted: Converted, items_before: int, stream: CocoStream, report: Report) -> None:
+def _take(
+    name: str, converted: Converted, items_before: int, taken: dict[int, str], stream: CocoStream, report: Report
+) -> None:
+    """Stage a file and count it; `taken` has the name of the file that each kept image id comes from."""
     report.photos_read += 1
     report.add_problems(list(converted.problems))
     if converted.left_out:
         report.left_out[converted.left_out] += 1
-    if converted.image:
+    first = taken.setdefault(int(name.removesuffix(".json")), name) if converted.image else name
+    if first != name:
+        report.add_problems([Problem("duplicate id", name, f"has the number of {first}, which is the image id")])
+        report.left_out["a fault, see problems"] += 1
+    elif converted.image:
         numbered = [
             (category, f'{{"id":{items_before + position + 1}{text}')
             for position, category, text in converted.annotations

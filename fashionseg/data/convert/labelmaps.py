@@ -7,6 +7,7 @@ or each connected region is.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from fashionseg.data.convert.classes import ClassMap, named_class_map, read_mapp
 from fashionseg.data.convert.report import Report, report_path
 from fashionseg.data.label_map import label_map_path, read_label_map
 from fashionseg.data.parallel import ordered_map
-from fashionseg.data.photos import find_photos, read_size_hw
+from fashionseg.data.photos import find_photos, labels_without_photo, read_size_hw
 from fashionseg.data.records import Image, Instance, Problem
 from fashionseg.data.segmentation import to_rle
 from fashionseg.errors import DataError
@@ -47,8 +48,8 @@ class LabelMapOptions:
         images: folder of photos.
         labels: folder of maps, .png files with the names of the photos.
         classes: which numbers are kept, as what.
-        min_region: connected regions below this many pixels are specks and dropped.
-        min_area: instances below this many pixels are dropped.
+        min_region: connected regions below this many pixels are specks, dropped and counted.
+        min_area: instances below this many pixels are dropped and counted.
         per_region: each connected region is an instance.
     """
 
@@ -66,6 +67,7 @@ class _Photo:
     size_hw: tuple[int, int] | None
     found: tuple[tuple[int, PastedMask], ...]
     problems: tuple[Problem, ...]
+    dropped: Counter[str]
 
 
 def label_classes(labels_file: Path, choice: str) -> ClassMap:
@@ -122,10 +124,18 @@ def convert_label_maps(
     if not options.labels.is_dir():
         raise DataError(f"there is no folder of label maps at {options.labels}")
     report, images, instances = Report(), list[Image](), list[Instance]()
-    jobs = ((name, options) for name in find_photos(options.images))
+    photos = find_photos(options.images)
+    report.add_problems(
+        [
+            Problem("missing photo", name, f"no photo in {options.images} has the name of this label map")
+            for name in labels_without_photo(options.labels, ".png", photos)
+        ]
+    )
+    jobs = ((name, options) for name in photos)
     for photo in ordered_map(_convert_photo, jobs, processes):
         report.photos_read += 1
         report.add_problems(list(photo.problems))
+        report.instances_left_out.update(photo.dropped)
         if photo.size_hw is not None:
             _append(photo, photo.size_hw, images, instances)
         else:
@@ -157,33 +167,42 @@ def _convert_photo(job: tuple[str, LabelMapOptions]) -> _Photo:
     name, options = job
     size = read_size_hw(options.images / name)
     if isinstance(size, str):
-        return _Photo(name, None, (), (Problem("broken photo", name, size),))
+        return _Photo(name, None, (), (Problem("broken photo", name, size),), Counter())
     map_path = label_map_path(options.labels, name)
     labels = read_label_map(map_path, size)
     if isinstance(labels, str):
-        return _Photo(name, None, (), (Problem("label map", map_path.name, labels),))
-    return _Photo(name, size, tuple(_instances(labels, options)), ())
+        return _Photo(name, None, (), (Problem("label map", map_path.name, labels),), Counter())
+    found, dropped = _instances(labels, options)
+    return _Photo(name, size, tuple(found), (), dropped)
 
 
-def _instances(labels: NDArray[np.uint8], options: LabelMapOptions) -> list[tuple[int, PastedMask]]:
+def _instances(
+    labels: NDArray[np.uint8], options: LabelMapOptions
+) -> tuple[list[tuple[int, PastedMask]], Counter[str]]:
+    """Category id and mask of each instance of a map, and what was too small, counted by reason."""
     table = np.zeros(256, np.uint8)
     for number, category_id in options.classes.id_of.items():
         table[number] = category_id
     categories = table[labels]
-    found = []
+    found, dropped = [], Counter[str]()
     for category in options.classes.categories:
-        for bits in _regions((categories == category.id).astype(np.uint8), options):
+        regions, specks = _regions((categories == category.id).astype(np.uint8), options)
+        dropped[f"specks below {options.min_region} pixels"] += specks
+        for bits in regions:
             if np.count_nonzero(bits) >= max(options.min_area, 1):
-                found.append((category.id, PastedMask.from_bits(bits)))  # noqa: PERF401 - clearer than one expression
-    return found
+                found.append((category.id, PastedMask.from_bits(bits)))
+            else:
+                dropped[f"garments below {options.min_area} pixels"] += 1
+    return found, +dropped
 
 
-def _regions(bits: NDArray[np.uint8], options: LabelMapOptions) -> list[NDArray[np.uint8]]:
-    """Masks uint8 [H, W] of the instances of one category: without specks, together or one by one."""
+def _regions(bits: NDArray[np.uint8], options: LabelMapOptions) -> tuple[list[NDArray[np.uint8]], int]:
+    """Masks uint8 [H, W] of the instances of one category, together or one by one, and the number of specks."""
     import cv2
 
     count, regions, statistics, _ = cv2.connectedComponentsWithStats(bits, connectivity=8)
     large = [k for k in range(1, count) if statistics[k, cv2.CC_STAT_AREA] >= options.min_region]
+    specks = count - 1 - len(large)
     if options.per_region:
-        return [(regions == k).astype(np.uint8) for k in large]
-    return [np.isin(regions, large).astype(np.uint8)] if large else []
+        return [(regions == k).astype(np.uint8) for k in large], specks
+    return [np.isin(regions, large).astype(np.uint8)] if large else [], specks

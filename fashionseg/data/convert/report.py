@@ -30,6 +30,7 @@ class Report:
         photos_kept: photos in the result.
         instances: kept, of each category name.
         left_out: photos left out for a reason that is no fault, by reason.
+        instances_left_out: what was left out of photos that are kept, by reason.
         problem_counts: by kind.
         problems: place, kind and text of each.
     """
@@ -38,6 +39,7 @@ class Report:
     photos_kept: int = 0
     instances: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    instances_left_out: Counter[str] = field(default_factory=Counter)
     problem_counts: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
 
@@ -59,6 +61,7 @@ class Report:
             "photos_kept": self.photos_kept,
             "instances": dict(self.instances),
             "photos_left_out": dict(self.left_out),
+            "instances_left_out": dict(self.instances_left_out),
             "problem_counts": dict(self.problem_counts),
             "problems": [{"place": p.place, "kind": p.kind, "text": p.text} for p in self.problems],
             "problems_not_listed": self.problem_counts.total() - len(self.problems),

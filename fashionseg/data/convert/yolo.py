@@ -2,7 +2,8 @@
 
 One text file a photo, one line an object: class index, then x y of each point of a polygon in shares of width and
 height (https://docs.ultralytics.com/datasets/segment/). Photos lie in `images/`, labels in `labels/` under the same
-names; a photo without a label file, or with an empty one, shows no object.
+names; a photo without a label file, or with an empty one, shows no object. A label file without a photo is a fault:
+where it is only named wrongly, its photo would be taken to show nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fashionseg.data.coco import CocoData, write_coco
 from fashionseg.data.convert.report import Report, report_path
 from fashionseg.data.parallel import ordered_map
-from fashionseg.data.photos import find_photos, read_size_hw
+from fashionseg.data.photos import find_photos, labels_without_photo, read_size_hw
 from fashionseg.data.records import Category, Image, Instance, Problem
 from fashionseg.data.segmentation import polygon_area
 from fashionseg.errors import DataError
@@ -65,7 +66,7 @@ def convert_yolo(
         progress: called with the number of photos read so far.
 
     Raises:
-        DataError: `root` is no such folder, or nothing is left.
+        DataError: `root` is no such folder, no photo has a label file, or nothing is left.
         OutputError: a file cannot be written.
     """
     root, out = Path(root), Path(out)
@@ -74,7 +75,13 @@ def convert_yolo(
     listed = list(names) if names else read_names(root)
     categories = tuple(Category(k, name, {}) for k, name in enumerate(listed, start=1))
     photos = find_photos(root / "images")
+    if not any(_label_path(root, name).exists() for name in photos):
+        raise DataError(
+            f"no photo below {root / 'images'} has a label file, so that all would show nothing: "
+            f"{photos[0]} takes {_label_path(root, photos[0])}"
+        )
     report, images, instances = Report(), list[Image](), list[Instance]()
+    report.add_problems(_strays(root, photos))
     jobs = (_Job(root, name, len(listed)) for name in photos)
     for photo in ordered_map(_convert_photo, jobs, processes):
         report.photos_read += 1
@@ -95,6 +102,19 @@ def convert_yolo(
     return report
 
 
+def _label_path(root: Path, photo: str) -> Path:
+    return (root / "labels" / photo).with_suffix(".txt")
+
+
+def _strays(root: Path, photos: Sequence[str]) -> list[Problem]:
+    """Label files without a photo; lists of class names, which some tools put beside labels, are none."""
+    return [
+        Problem("missing photo", f"labels/{name}", "no photo in images/ has the name of this label file")
+        for name in labels_without_photo(root / "labels", ".txt", photos)
+        if name.rpartition("/")[2] not in _NAMES_FILES
+    ]
+
+
 def _append(photo: _Photo, size_hw: tuple[int, int], images: list[Image], instances: list[Instance]) -> None:
     height, width = size_hw
     images.append(Image(len(images) + 1, photo.name, width, height))
@@ -109,7 +129,7 @@ def _convert_photo(job: _Job) -> _Photo:
     size = read_size_hw(job.root / "images" / job.name)
     if isinstance(size, str):
         return _Photo(job.name, None, (), (), (Problem("broken photo", job.name, size),))
-    labels = (job.root / "labels" / job.name).with_suffix(".txt")
+    labels = _label_path(job.root, job.name)
     try:
         if labels.exists() and labels.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large for the labels of one photo")
