@@ -89,11 +89,13 @@ class RequirementType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 h
 def evaluate(model: Path, quiet: bool, as_json: bool, **chosen: Any) -> None:
     """Measure MODEL against annotated photos: COCO's numbers, thresholds, errors, and a report to look at.
 
-    MODEL is an ONNX model file, a Detectron2 checkpoint (.pth, .pkl), a predictions.json, or `default` for the embedded
-    model. All go through the same metrics, and no score threshold but the model's own is applied.
+    MODEL is an ONNX model file, a TensorRT engine (.engine, .plan), a Detectron2 checkpoint (.pth, .pkl), a
+    predictions.json, or `default` for the embedded model. All go through the same metrics, and no score threshold but
+    the model's own is applied.
 
     \b
     fashionseg evaluate model.onnx --data val.json --images photos/ -o report
+    fashionseg evaluate model.engine --data val.json --images photos/
     fashionseg evaluate runs/mine/model_best.pth --data val.json
     fashionseg evaluate out/predictions.json --data val.json --compare old/metrics.json
     fashionseg evaluate model.onnx --data val.json --require "segm/AP>=0.30"

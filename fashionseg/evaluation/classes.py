@@ -23,8 +23,8 @@ def categories_of(class_names: Sequence[str], data: CocoData, where: str) -> lis
     Raises:
         DataError: a category of the data set is not among the model's classes, so that it could never be found.
     """
-    known = {_plain(name): i for i, name in enumerate(class_names)}
-    lacking = [category.name for category in data.categories if _plain(category.name) not in known]
+    known = {plain_name(name): i for i, name in enumerate(class_names)}
+    lacking = [category.name for category in data.categories if plain_name(category.name) not in known]
     if lacking:
         raise DataError(
             f"{where} does not know {', '.join(map(repr, lacking))} of {data.where()}; "
@@ -32,9 +32,10 @@ def categories_of(class_names: Sequence[str], data: CocoData, where: str) -> lis
         )
     found: list[int | None] = [None] * len(class_names)
     for category in data.categories:
-        found[known[_plain(category.name)]] = category.id
+        found[known[plain_name(category.name)]] = category.id
     return found
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name without what does not tell classes apart: case, and "_", "-" or " "."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

@@ -7,7 +7,7 @@ AP gets a paired bootstrap interval over photos. Knows the layout of `metrics.js
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from fashionseg.evaluation.metrics import METRICS_FORMAT
 from fashionseg.evaluation.predictions import read_predictions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fashionseg.data.coco import CocoData
     from fashionseg.evaluation.bootstrap import Interval
     from fashionseg.evaluation.metrics import Metrics
@@ -65,12 +67,23 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier `metrics.json`, read and checked."""
+    """An earlier `metrics.json`, read and checked.
+
+    Attributes:
+        path: where it lies.
+        metrics: its numbers by name.
+        model: what it calls its model.
+        data_sha256: of the annotation file it was measured on.
+        predictions: from the `predictions.json` beside it; None where there are none to be had or on other data.
+        warning: why the two may not be comparable, or why there is no interval; None where nothing speaks against it.
+    """
 
     path: Path
     metrics: dict[str, float]
     model: str
     data_sha256: str
+    predictions: Predictions | None = None
+    warning: str | None = None
 
 
 def read_earlier(path: str | Path) -> Earlier:
@@ -97,27 +110,49 @@ def read_earlier(path: str | Path) -> Earlier:
     return Earlier(path, numbers, _text(document, "model", "path"), _text(document, "data", "sha256"))
 
 
-def compare(
-    earlier: Earlier, metrics: Metrics, data: CocoData, predictions: Predictions, data_sha256: str
-) -> Comparison:
-    """The change of every metric that both runs measured."""
+def read_earlier_predictions(earlier: Earlier, data: CocoData, data_sha256: str) -> Earlier:
+    """Add the predictions beside an earlier `metrics.json`, or a warning where they are of no use."""
+    if earlier.data_sha256 != data_sha256:
+        text = f"{earlier.path} was measured on other data: the change is not the model's alone"
+        return replace(earlier, warning=text)
+    beside = earlier.path.with_name("predictions.json")
+    if not beside.is_file():
+        return earlier
+    try:
+        return replace(earlier, predictions=read_predictions(beside, data))
+    except DataError as error:
+        return replace(earlier, warning=f"the change from {earlier.path} has no interval: {error}")
+
+
+def require_common(earlier: Earlier, names: Collection[str]) -> None:
+    """Refuse an earlier run that measured none of these metrics.
+
+    Raises:
+        DataError: none in common.
+    """
+    if earlier.metrics.keys().isdisjoint(names):
+        raise DataError(_nothing_in_common(earlier))
+
+
+def compare(earlier: Earlier, metrics: Metrics, data: CocoData, predictions: Predictions) -> Comparison:
+    """The change of every metric that both runs measured; a warning where there is none."""
     now = {name: value for name, value in metrics.flat().items() if value is not None}
-    same_data = earlier.data_sha256 == data_sha256
-    found = _intervals(earlier, data, predictions) if same_data else {}
+    found = _intervals(earlier, data, predictions)
     both = [name for name in now if name in earlier.metrics]
     changes = tuple(Change(name, earlier.metrics[name], now[name], found.get(name)) for name in both)
-    if not changes:
-        raise DataError(f"{earlier.path} has no metric in common with this run: other classes, or boxes against masks")
-    warning = None if same_data else f"{earlier.path} was measured on other data: the change is not the model's alone"
+    warning = earlier.warning if changes else _nothing_in_common(earlier)
     return Comparison(earlier.path, earlier.model, changes, warning)
 
 
+def _nothing_in_common(earlier: Earlier) -> str:
+    return f"{earlier.path} has no metric in common with this run: other classes, or boxes against masks"
+
+
 def _intervals(earlier: Earlier, data: CocoData, predictions: Predictions) -> dict[str, Interval]:
-    beside = earlier.path.with_name("predictions.json")
-    if not beside.is_file():
+    old = earlier.predictions
+    if old is None:
         return {}
     problem = CocoProblem(data, predictions)
-    old = read_predictions(beside, data)
     types = problem.iou_types if old.rles is not None else problem.iou_types[:1]
     return {
         f"{iou_type}/{name}": interval

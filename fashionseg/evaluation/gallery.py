@@ -14,11 +14,14 @@ import numpy as np
 
 from fashionseg.detections import Detections
 from fashionseg.drawing import Annotator
+from fashionseg.errors import DataError, MediaError
 from fashionseg.evaluation.outcomes import ERROR_KINDS, Kind, garment_rle
+from fashionseg.evaluation.photos import check_size
 from fashionseg.evaluation.text import printable
 from fashionseg.masks import PastedMask
 from fashionseg.media.images import encode_jpeg, read_image
 from fashionseg.rle import decode_rle
+from fashionseg.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from fashionseg.data.records import Image, Rle
     from fashionseg.evaluation.outcomes import PhotoOutcome
     from fashionseg.evaluation.predictions import Predictions
+    from fashionseg.evaluation.result import Evaluation
 
 MAX_PHOTOS = 12
 SHOWN_SIDE = 640
@@ -58,6 +62,21 @@ class GalleryPhoto:
 
 
 @dataclass(frozen=True, slots=True)
+class UnshownPhoto:
+    """A photo of the gallery that cannot be drawn: broken, or not of the annotated size.
+
+    Attributes:
+        file_name: of the data set.
+        problems: in words, each with how often it occurs.
+        reason: why it cannot be drawn, a sentence with its path.
+    """
+
+    file_name: str
+    problems: tuple[tuple[Kind, int], ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Drawn:
     """Something to draw: its mask or None, box x0 y0 x1 y1 in pixels of the photo, class index, and words behind it."""
 
@@ -73,21 +92,51 @@ def worst_photos(outcomes: Sequence[PhotoOutcome], number: int = MAX_PHOTOS) -> 
     return [i for i in order[:number] if outcomes[i].loss > 0]
 
 
+def draw_worst(evaluation: Evaluation) -> tuple[GalleryPhoto | UnshownPhoto, ...]:
+    """The worst photos of an evaluation, drawn, the worst first; empty where its photos are not at hand."""
+    if evaluation.photos is None:
+        return ()
+    photos: list[GalleryPhoto | UnshownPhoto] = []
+    for i in worst_photos(evaluation.outcomes):
+        outcome = evaluation.outcomes[i]
+        try:
+            photos.append(draw_photo(evaluation.data, evaluation.predictions, outcome, evaluation.photos[i]))
+        except (MediaError, DataError) as error:
+            photos.append(UnshownPhoto(outcome.image.file_name, _problems(outcome), str(error)))
+    return tuple(photos)
+
+
+def unshown_warning(photos: Sequence[GalleryPhoto | UnshownPhoto]) -> str | None:
+    """A sentence about photos that could not be drawn; None where all are shown."""
+    reasons = [photo.reason for photo in photos if isinstance(photo, UnshownPhoto)]
+    if not reasons:
+        return None
+    first = ", the first" if len(reasons) > 1 else ""
+    return f"{plural(len(reasons), 'photo')} of the gallery cannot be shown{first}: {reasons[0]}"
+
+
 def draw_photo(data: CocoData, predictions: Predictions, outcome: PhotoOutcome, path: Path) -> GalleryPhoto:
     """Draw one photo twice: with its annotations and with its predictions.
 
     Raises:
         MediaError: the photo cannot be decoded.
+        DataError: it is not of the annotated size.
     """
-    truth = _shown(read_image(path))
+    pixels = read_image(path)
+    check_size(pixels, outcome.image, path, data)
+    truth = _shown(pixels)
     prediction = truth.copy()
     _draw(truth, _annotated(data, outcome), outcome.image, data)
     _draw(prediction, _predicted(data, predictions, outcome), outcome.image, data)
+    left, right = encode_jpeg(truth, JPEG_QUALITY), encode_jpeg(prediction, JPEG_QUALITY)
+    return GalleryPhoto(outcome.image.file_name, _problems(outcome), left, right, (truth.shape[0], truth.shape[1]))
+
+
+def _problems(outcome: PhotoOutcome) -> tuple[tuple[Kind, int], ...]:
+    """Kinds of mistakes in a photo, each with how often it occurs."""
     counts = {kind: sum(one is kind for one in outcome.kinds) for kind in ERROR_KINDS}
     counts[Kind.MISSED] = len(outcome.missed)
-    problems = tuple((kind, count) for kind, count in counts.items() if count)
-    left, right = encode_jpeg(truth, JPEG_QUALITY), encode_jpeg(prediction, JPEG_QUALITY)
-    return GalleryPhoto(outcome.image.file_name, problems, left, right, (truth.shape[0], truth.shape[1]))
+    return tuple((kind, count) for kind, count in counts.items() if count)
 
 
 def _annotated(data: CocoData, outcome: PhotoOutcome) -> list[_Drawn]:

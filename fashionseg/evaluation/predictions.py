@@ -15,6 +15,7 @@ import numpy as np
 
 from fashionseg.data.records import is_number, rle_problem
 from fashionseg.errors import DataError
+from fashionseg.evaluation.listing import require_same_names
 from fashionseg.json_text import parse_json
 from fashionseg.rle import text_to_counts
 
@@ -106,9 +107,12 @@ def read_predictions(path: str | Path, data: CocoData) -> Predictions:
     """Read a COCO results file that belongs to `data`.
 
     Raises:
-        DataError: no such file, not a results list, or one of another data set.
+        DataError: no such file, not a results list, or one of another data set, by its ids or by the names in the
+            `images.json` that `segment` wrote beside it.
     """
-    return from_results(_load(Path(path)), data, str(path))
+    results = _load(Path(path))
+    require_same_names(Path(path), results, data)
+    return from_results(results, data, str(path))
 
 
 def from_results(results: Sequence[Any], data: CocoData, origin: str) -> Predictions:

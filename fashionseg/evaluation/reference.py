@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashionseg.errors import DeviceError, MissingExtraError, ModelError
+from fashionseg.errors import DeviceError, MissingExtraError, ModelError, OutOfMemoryError, is_out_of_memory
 from fashionseg.evaluation.classes import categories_of
 from fashionseg.evaluation.collect import PhotoPredictions, collect
 from fashionseg.evaluation.latency import StageSeconds, latencies, timed
@@ -73,6 +73,7 @@ def open_detector(
         MissingExtraError: Detectron2 is not installed.
         ExportError: config and weights are damaged, do not fit, or are not a Mask R-CNN.
         DeviceError: the device is not there, or is TensorRT.
+        OutOfMemoryError: it has no room for the network.
     """
     if not path.is_file():
         raise ModelError(f"checkpoint not found: {path}")
@@ -85,8 +86,9 @@ def open_detector(
         from fashionseg.export.checkpoint import open_checkpoint
 
         chosen = _device(device, path)
-        checkpoint = open_checkpoint(path, config, classes=classes, trust=trust)
-        checkpoint.model.to(chosen)
+        with _memory_errors(f"{chosen} has no memory for {path} (another --device may)"):
+            checkpoint = open_checkpoint(path, config, classes=classes, trust=trust)
+            checkpoint.model.to(chosen)
     if threads:
         torch.set_num_threads(threads)
     return Detector(checkpoint, f"Detectron2, torch {torch.__version__}, {chosen}")
@@ -100,6 +102,7 @@ def run_detector(
     Raises:
         DataError: the model does not know a category, or a photo is not of the annotated size.
         MediaError: a photo cannot be decoded.
+        OutOfMemoryError: the device has no room for a photo.
     """
     import torch
     from detectron2.data import transforms
@@ -110,13 +113,15 @@ def run_detector(
     resize = transforms.ResizeShortestEdge([rule.MIN_SIZE_TEST] * 2, rule.MAX_SIZE_TEST)
     found: list[PhotoPredictions] = []
     seconds: list[StageSeconds] = []
+    remedy = f"a smaller INPUT.MAX_SIZE_TEST in the config of {checkpoint.path.name} helps, or another --device"
     with torch.inference_mode(), _hushed():
         for image, path in zip(data.images, photos, strict=True):
             one: StageSeconds = {}
             with timed(one, "read"):
                 pixels = read_image(path)
             check_size(pixels, image, path, data)
-            found.append(_predict(checkpoint, pixels, image, resize, categories, one))
+            with _memory_errors(f"{checkpoint.model.device} has no memory for {path} ({remedy})"):
+                found.append(_predict(checkpoint, pixels, image, resize, categories, one))
             seconds.append(one)
             advance()
     return ModelRun(collect(found, str(checkpoint.path)), latencies(seconds), 0, detector.description)
@@ -167,6 +172,17 @@ def _hushed() -> Iterator[None]:
             yield
         finally:
             tracing.setLevel(level)
+
+
+@contextlib.contextmanager
+def _memory_errors(message: str) -> Iterator[None]:
+    """Turn what libraries raise for want of memory into an `OutOfMemoryError` with this message."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(message) from error
 
 
 def _device(device: str, path: Path) -> str:

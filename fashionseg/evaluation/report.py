@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fashionseg._version import __version__
 from fashionseg.evaluation.coco_metrics import SUMMARY
-from fashionseg.evaluation.gallery import draw_photo, worst_photos
+from fashionseg.evaluation.gallery import UnshownPhoto, draw_worst
 from fashionseg.evaluation.markup import Cell, escape, jpeg_image, number_cell, section, table, text_cell
 from fashionseg.evaluation.outcomes import Kind
 from fashionseg.evaluation.plots import PLOTS, figure_svg
@@ -30,6 +30,8 @@ from fashionseg.palette import class_color
 from fashionseg.wording import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fashionseg.evaluation.compare import Change
     from fashionseg.evaluation.gallery import GalleryPhoto
     from fashionseg.evaluation.metrics import Metrics
@@ -45,15 +47,21 @@ _ABOUT_KIND = {
 }
 
 
-def report_html(evaluation: Evaluation) -> str:
-    """The whole page."""
+def report_html(evaluation: Evaluation, gallery: Sequence[GalleryPhoto | UnshownPhoto] | None = None) -> str:
+    """The whole page.
+
+    Args:
+        evaluation: what to show.
+        gallery: its worst photos where they are drawn already; None to draw them here.
+    """
     metrics = evaluation.metrics
+    gallery = draw_worst(evaluation) if gallery is None else gallery
     parts = [
         _classes(metrics),
         _plots(metrics),
         _changes(evaluation),
         _errors(metrics),
-        _gallery(evaluation),
+        _gallery(evaluation, gallery),
         _slices(metrics),
         _coco(metrics),
         _latency(evaluation),
@@ -211,33 +219,34 @@ def _errors(metrics: Metrics) -> str:
     return section("errors", "Errors", about, f"<div class=plots>{figure}<ul class=errors>{head}{rows}</ul></div>")
 
 
-def _gallery(evaluation: Evaluation) -> str:
+def _gallery(evaluation: Evaluation, gallery: Sequence[GalleryPhoto | UnshownPhoto]) -> str:
     if evaluation.photos is None:
         return section("gallery", "Worst photos", "The photos are not at hand: name their folder with --images.", "")
-    chosen = worst_photos(evaluation.outcomes)
-    if not chosen:
+    if not gallery:
         return section("gallery", "Worst photos", "There is no photo with a mistake.", "")
-    data, predictions, photos = evaluation.data, evaluation.predictions, evaluation.photos
-    drawn = [draw_photo(data, predictions, evaluation.outcomes[i], photos[i]) for i in chosen]
     about = (
         "Annotation on the left, prediction on the right, the photos with most garments missed and most confident "
         f"mistakes first. Predictions of at least {evaluation.metrics.conf:.2f}. A click enlarges."
     )
-    return section("gallery", "Worst photos", about, f"<div class=gallery>{''.join(map(_photo, drawn))}</div>")
+    return section("gallery", "Worst photos", about, f"<div class=gallery>{''.join(map(_photo, gallery))}</div>")
 
 
-def _photo(photo: GalleryPhoto) -> str:
+def _photo(photo: GalleryPhoto | UnshownPhoto) -> str:
     problems = "".join(
         f"<span class=chip>{escape(f'{count} {kind.value}' if count > 1 else kind.value)}</span>"
         for kind, count in photo.problems
     )
+    return f"<figure class=card>{_pictures(photo)}<figcaption>{escape(photo.file_name)}{problems}</figcaption></figure>"
+
+
+def _pictures(photo: GalleryPhoto | UnshownPhoto) -> str:
+    """Both pictures, or the reason why there are none."""
+    if isinstance(photo, UnshownPhoto):
+        return f"<p class=unshown>{escape(photo.reason)}</p>"
     pictures = jpeg_image(photo.truth, photo.size_hw, f"{photo.file_name}, annotated") + jpeg_image(
         photo.prediction, photo.size_hw, f"{photo.file_name}, predicted"
     )
-    return (
-        f"<figure class=card><button type=button class=pair aria-label=enlarge>{pictures}</button>"
-        f"<figcaption>{escape(photo.file_name)}{problems}</figcaption></figure>"
-    )
+    return f"<button type=button class=pair aria-label=enlarge>{pictures}</button>"
 
 
 def _slices(metrics: Metrics) -> str:

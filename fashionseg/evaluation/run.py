@@ -14,10 +14,10 @@ from fashionseg.data.photos import hash_file
 from fashionseg.errors import DataError
 from fashionseg.evaluation.classes import categories_of
 from fashionseg.evaluation.coco_metrics import has_masks
-from fashionseg.evaluation.compare import compare, read_earlier
+from fashionseg.evaluation.compare import compare, read_earlier, read_earlier_predictions, require_common
 from fashionseg.evaluation.gate import check_names
 from fashionseg.evaluation.metrics import measure
-from fashionseg.evaluation.photos import photo_paths
+from fashionseg.evaluation.photos import photo_paths, require_sizes
 from fashionseg.evaluation.predictions import MODEL_SCORE_FLOOR, from_results, read_predictions
 from fashionseg.evaluation.result import Evaluation, Subject
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fashionseg.data.coco import CocoData
+    from fashionseg.evaluation.compare import Earlier
     from fashionseg.evaluation.gate import Requirement
     from fashionseg.evaluation.latency import StageLatency
     from fashionseg.evaluation.predictions import Predictions
@@ -66,7 +67,8 @@ class EvaluateOptions:
     """What the user may choose; see `fashionseg evaluate --help`.
 
     Attributes:
-        model: a model file, a Detectron2 checkpoint, or a COCO results file; "default" for the embedded model.
+        model: a model file (ONNX or an engine), a Detectron2 checkpoint, or a COCO results file; "default" for the
+            embedded model.
         data: COCO annotation file.
         images: folder of its photos; None to look beside it.
         output: folder for report, plots, metrics and predictions; None to write nothing.
@@ -118,12 +120,14 @@ def evaluate(options: EvaluateOptions, reporter: Reporter | None = None) -> Eval
 
         prepare_folder(options.output)
     data = read_coco(options.data, need_instances=True)
+    data_sha256 = hash_file(options.data)
     earlier = read_earlier(options.compare) if options.compare else None
-    _check_required(options.require, data)
+    _check_names(options.require, earlier, data)
+    if earlier:
+        earlier = read_earlier_predictions(earlier, data, data_sha256)
     found = _predictions(options, data, reporter)
     metrics, outcomes = measure(data, found.predictions, found.latencies)
-    data_sha256 = hash_file(options.data)
-    comparison = compare(earlier, metrics, data, found.predictions, data_sha256) if earlier else None
+    comparison = compare(earlier, metrics, data, found.predictions) if earlier else None
     warnings = [*found.warnings, *_warnings(data, found.predictions)]
     if comparison and comparison.warning:
         warnings.append(comparison.warning)
@@ -141,16 +145,20 @@ def evaluate(options: EvaluateOptions, reporter: Reporter | None = None) -> Eval
     if options.output is not None:
         from fashionseg.evaluation.files import write_files
 
-        write_files(evaluation, options.output)
+        evaluation = write_files(evaluation, options.output)
     return evaluation
 
 
-def _check_required(requirements: Sequence[Requirement], data: CocoData) -> None:
-    """Refuse unknown metrics before a model runs; what is measured of latency only the run knows."""
+def _check_names(requirements: Sequence[Requirement], earlier: Earlier | None, data: CocoData) -> None:
+    """Refuse metrics that cannot be measured before a model runs; what is measured of latency only the run knows."""
     named = [one for one in requirements if not one.name.startswith("latency/")]
-    if named:
-        metrics, _ = measure(data, from_results([], data, ""), with_intervals=False)
-        check_names(named, metrics.flat())
+    if not named and earlier is None:
+        return
+    metrics, _ = measure(data, from_results([], data, ""), with_intervals=False)
+    known = metrics.flat()
+    check_names(named, known)
+    if earlier:
+        require_common(earlier, [*known, *(name for name in earlier.metrics if name.startswith("latency/"))])
 
 
 def _predictions(options: EvaluateOptions, data: CocoData, reporter: Reporter) -> _Found:
@@ -177,18 +185,20 @@ def _from_file(options: EvaluateOptions, data: CocoData) -> _Found:
 
 
 def _from_model_file(options: EvaluateOptions, data: CocoData, photos: list[Path], reporter: Reporter) -> _Found:
-    from fashionseg.backends.registry import open_backend
+    from fashionseg.backends.registry import check_model, open_backend
     from fashionseg.evaluation.runtime import run_model
     from fashionseg.model import read_model
 
     is_default = str(options.model) == DEFAULT_MODEL and not options.model.exists()
     model = read_model(None if is_default else options.model)
+    warnings = list(_unused_classes(model.spec.class_names, data, str(options.model)))
+    warnings += _cut_by_model(model.spec.score_threshold, str(options.model), " and export it again")
+    check_model(model, options.device)
+    require_sizes(data, photos)
     with open_backend(model, options.device, threads=options.threads, note=reporter.note) as backend:
         reporter.note(backend.description)
         reporter.begin(len(photos))
         run = run_model(backend, data, photos, str(options.model), reporter.advance)
-    warnings = list(_unused_classes(model.spec.class_names, data, str(options.model)))
-    warnings += _cut_by_model(model.spec.score_threshold, str(options.model), " and export it again")
     if run.inexact:
         warnings.append(f"{run.inexact} photos may differ slightly from exact non-maximum suppression")
     subject = Subject("model file", str(options.model), model.sha256, model.spec.name, run.device)
@@ -198,6 +208,7 @@ def _from_model_file(options: EvaluateOptions, data: CocoData, photos: list[Path
 def _from_checkpoint(options: EvaluateOptions, data: CocoData, photos: list[Path], reporter: Reporter) -> _Found:
     from fashionseg.evaluation.reference import open_detector, run_detector
 
+    require_sizes(data, photos)
     detector = open_detector(
         options.model,
         options.config,

@@ -1,5 +1,6 @@
 """`fashionseg evaluate` as a user meets it: exit codes, what goes where, no torch."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import pytest
 import stubs
 from rectangles import BOX, FAR, data_of, mixed, results_of
 
+from fashionseg.backends import registry
 from fashionseg.cli.main import run
 from fashionseg.data.coco import write_coco
+from fashionseg.engine_file import EngineInfo, Profile, write_engine
 
 
 @pytest.fixture
@@ -76,6 +79,18 @@ def test_gate_breaks_after_the_report_is_written(files, tmp_path):
     assert (out / "report.html").is_file()
 
 
+def test_a_broken_photo_does_not_cost_the_report(photo_set, tmp_path, capsys):
+    """Predictions need no photos: report, tables and the gate come all the same."""
+    (photo_set.parent / "images" / "001.png").write_bytes(b"no picture")
+    (tmp_path / "p.json").write_text("[]")
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(tmp_path / "p.json"), "--data", str(photo_set), "-o", str(out)]
+    assert run([*arguments, "--require", "segm/AP>=0.1"]) == 4
+    shown = capsys.readouterr()
+    assert (out / "report.html").is_file() and "AP50" in shown.out
+    assert "001.png is not a JPEG" in " ".join(shown.err.split()) and "segm/AP is 0" in shown.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -122,6 +137,55 @@ def test_without_matplotlib_a_report_is_refused_before_anything_runs(files, tmp_
     assert run(["evaluate", "none.onnx", "--data", files[0], "-o", str(tmp_path / "out")]) == 1
     assert "pip install 'fashionseg[plots]'" in capsys.readouterr().err
     assert run(["evaluate", files[1], "--data", files[0], "-q"]) == 0, "numbers need no plots"
+
+
+def test_an_engine_is_a_model_file(photo_set, tmp_path, monkeypatch, capsys):
+    """From its two files to the report; a stub runs in TensorRT's place."""
+    plan = b"not a plan that any GPU would run"
+    info = EngineInfo(
+        library="tensorrt",
+        library_version="10.13.3.9",
+        gpu="NVIDIA H100 80GB HBM3",
+        compute_capability="9.0",
+        onnx_sha256="ab" * 32,
+        plan_sha256=hashlib.sha256(plan).hexdigest(),
+        profiles=(Profile((96, 96), (1, 1, 1)),),
+        roi_align="plugin",
+        version_compatible=False,
+    )
+    path = tmp_path / "shirts.engine"
+    write_engine(path, plan, info, stubs.spec(name="engine of shirts"))
+    opened = []
+
+    def open_engine(model, index, request):
+        opened.append(model.engine)
+        return stubs.StubBackend(model.spec)
+
+    monkeypatch.setattr(registry, "gpu_present", lambda: True)
+    monkeypatch.setitem(registry.KINDS, "trt", registry.Kind(open_engine, indexed=True, needs_gpu=True))
+    arguments = ["evaluate", str(path), "--data", str(photo_set), "--json"]
+    assert run([*arguments, "-o", str(tmp_path / "out"), "--require", "segm/AP50>=0.99"]) == 0
+    assert opened == [info]
+    assert json.loads(capsys.readouterr().out)["model"] == {
+        "kind": "model file",
+        "path": str(path),
+        "name": "engine of shirts",
+        "sha256": info.plan_sha256,
+        "device": "stub",
+    }
+    assert "model file" in (tmp_path / "out" / "report.html").read_text()
+    assert run([*arguments, "--device", "cpu"]) == 1
+    assert "is a TensorRT engine, which does not run on cpu" in capsys.readouterr().err
+    monkeypatch.setattr(registry, "gpu_present", lambda: False)
+    assert run(arguments) == 1
+    assert "no NVIDIA GPU" in capsys.readouterr().err
+
+
+def test_help_names_all_that_can_be_measured(capsys):
+    assert run(["evaluate", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("ONNX", "TensorRT engine (.engine, .plan)", "checkpoint", "predictions.json", "`default`"):
+        assert words in shown
 
 
 def test_model_file_needs_no_torch(photo_set):

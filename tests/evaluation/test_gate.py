@@ -9,6 +9,8 @@ from rectangles import mixed
 from fashionseg.data.coco import write_coco
 from fashionseg.errors import DataError, QualityError
 from fashionseg.evaluation import EvaluateOptions, evaluate
+from fashionseg.evaluation import compare as compare_module
+from fashionseg.evaluation import run as run_module
 from fashionseg.evaluation.compare import read_earlier
 from fashionseg.evaluation.gate import check, parse_requirement
 
@@ -105,6 +107,57 @@ def test_compare_on_other_data_warns(files, tmp_path):
     now = evaluate(EvaluateOptions(predictions, truth, compare=tmp_path / "old" / "metrics.json"))
     assert any("was measured on other data" in warning for warning in now.warnings)
     assert not any(change.interval for change in now.comparison.changes)
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A model that must not be run."""
+
+    def fail(*_args):
+        raise AssertionError("the model was run")
+
+    monkeypatch.setattr("fashionseg.evaluation.run._from_model_file", fail)
+    monkeypatch.setattr("fashionseg.evaluation.run.photo_paths", lambda *_args: [])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[3]", '[{"image_id": 1}]'])
+def test_damaged_earlier_predictions_cost_the_interval_only(files, tmp_path, text):
+    truth, predictions = files
+    evaluate(EvaluateOptions(cut(predictions, 0.7), truth, output=tmp_path / "old"))
+    (tmp_path / "old" / "predictions.json").write_text(text)
+    now = evaluate(EvaluateOptions(predictions, truth, compare=tmp_path / "old" / "metrics.json"))
+    assert len(now.comparison.changes) > 10
+    assert not any(change.interval for change in now.comparison.changes)
+    (warning,) = [text for text in now.warnings if "has no interval" in text]
+    assert str(tmp_path / "old" / "predictions.json") in warning
+
+
+def test_earlier_predictions_are_read_before_the_model_runs(files, tmp_path, monkeypatch):
+    truth, predictions = files
+    evaluate(EvaluateOptions(predictions, truth, output=tmp_path / "old"))
+    order = []
+    read = compare_module.read_predictions
+    monkeypatch.setattr(compare_module, "read_predictions", lambda *args: order.append("old") or read(*args))
+    find = run_module._predictions
+    monkeypatch.setattr(run_module, "_predictions", lambda *args: order.append("new") or find(*args))
+    evaluate(EvaluateOptions(predictions, truth, compare=tmp_path / "old" / "metrics.json"))
+    assert order == ["old", "new"]
+
+
+def test_nothing_in_common_is_told_before_the_model_runs(files, tmp_path, no_model):
+    path = tmp_path / "metrics.json"
+    path.write_text('{"format": 1, "metrics": {"keypoints/AP": 0.5}}')
+    with pytest.raises(DataError, match="no metric in common"):
+        evaluate(EvaluateOptions(Path("m.onnx"), files[0], compare=path))
+
+
+def test_nothing_in_common_afterwards_is_a_warning(files, tmp_path):
+    """What the run alone can tell: here, that no model was timed."""
+    path = tmp_path / "metrics.json"
+    path.write_text('{"format": 1, "metrics": {"latency/model_ms": 5}}')
+    now = evaluate(EvaluateOptions(files[1], files[0], compare=path))
+    assert now.comparison.changes == ()
+    assert any("no metric in common" in warning for warning in now.warnings)
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"metrics": {}}', '{"metrics": [], "format": 1}'])

@@ -14,6 +14,7 @@ from rectangles import BOX, FAR, data_of, mixed, predictions_of
 from fashionseg.data.coco import Category, read_coco, write_coco
 from fashionseg.evaluation import EvaluateOptions, evaluate, measure
 from fashionseg.evaluation.files import write_files
+from fashionseg.evaluation.gallery import draw_worst, unshown_warning
 from fashionseg.evaluation.latency import latencies
 from fashionseg.evaluation.report import report_html
 from fashionseg.evaluation.result import Evaluation, Subject
@@ -134,6 +135,36 @@ def test_masks_only_boxes_in_gallery(photo_set):
     photos = tuple(photo_set.parent / "images" / image.file_name for image in data.images)
     predictions = replace(predictions_of([(1, 10, (2, 2, 30, 30), 0.9)], data, (80, 64)), rles=None)
     assert Page(report_html(evaluation_of(data, predictions, photos))).tags.count("img") == 10
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.write_bytes(b"no picture"), "not a JPEG, PNG"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-40]), "damaged or incomplete"),
+        (lambda path: Image.new("RGB", (80, 64)).save(path), "80 x 64 pixels"),
+        (lambda path: path.unlink(), "not there"),
+    ],
+    ids=["none", "cut", "turned", "gone"],
+)
+def test_a_photo_that_cannot_be_drawn_costs_itself_only(tmp_path, real_evaluation, spoil, reason):
+    spoil(real_evaluation.photos[0])
+    written = write_files(real_evaluation, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert page.tags.count("img") == 2 * 4
+    assert text.count("<p class=unshown>") == 1
+    shown = " ".join(page.text)
+    assert "000.png" in shown and shown.count(reason) == 2, "in the gallery, and as a warning"
+    assert len(written.warnings) == 1
+    assert written.warnings[0].startswith("1 photo of the gallery cannot be shown: ") and reason in written.warnings[0]
+    assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == list(written.warnings)
+
+
+def test_photos_that_cannot_be_drawn_are_counted(real_evaluation):
+    for path in real_evaluation.photos[:3]:
+        path.write_bytes(b"")
+    assert unshown_warning(draw_worst(real_evaluation)).startswith("3 photos of the gallery cannot be shown, the first")
 
 
 def test_files(tmp_path, real_evaluation):

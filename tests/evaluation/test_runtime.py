@@ -11,7 +11,7 @@ from fashionseg import model as model_files
 from fashionseg.backends import registry
 from fashionseg.data.coco import read_coco
 from fashionseg.errors import DataError, MediaError
-from fashionseg.evaluation import EvaluateOptions, evaluate
+from fashionseg.evaluation import EvaluateOptions, evaluate, reference
 from fashionseg.evaluation.metrics import measure
 from fashionseg.evaluation.photos import photo_paths
 from fashionseg.evaluation.runtime import run_model
@@ -90,6 +90,37 @@ def test_photo_that_is_none(photo_set):
     (photo_set.parent / "images" / "001.png").write_bytes(b"no picture")
     with pytest.raises(MediaError, match=r"001\.png"):
         run(photo_set)
+
+
+@pytest.mark.parametrize("name", ["stub.onnx", "stub.pth"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, r"bare-001\.png is 80 x 64 pixels but .* says 64 x 80"), (b"no picture", r"bare-001\.png is not a JPEG")],
+)
+def test_photos_are_looked_at_before_a_model_is_loaded(photo_set, monkeypatch, name, content, words):
+    def fail(*_args, **_rest):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(model_files, "read_model", lambda path: stubs.model_file())
+    monkeypatch.setattr(registry, "open_backend", fail)
+    monkeypatch.setattr(reference, "open_detector", fail)
+    photo = photo_set.parent / "images" / "bare-001.png"
+    cv2.imwrite(str(photo), stubs.picture((64, 80)))
+    if content:
+        photo.write_bytes(content)
+    with pytest.raises(DataError, match=words) as caught:
+        evaluate(EvaluateOptions(photo_set.with_name(name), photo_set))
+    assert "more photo" not in str(caught.value)
+    (photo_set.parent / "images" / "000.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"000\.png .* \(and 1 more photo like it\); see: fashionseg data check"):
+        evaluate(EvaluateOptions(photo_set.with_name(name), photo_set))
+
+
+def test_classes_are_compared_before_a_model_is_loaded(photo_set, monkeypatch):
+    monkeypatch.setattr(model_files, "read_model", lambda path: stubs.model_file(class_names=("shirt", "skirt")))
+    monkeypatch.setattr(registry, "open_backend", None)
+    with pytest.raises(DataError, match="does not know 'Trousers'"):
+        evaluate(EvaluateOptions(photo_set.with_name("stub.onnx"), photo_set))
 
 
 def test_failing_backend_ends_the_run(photo_set):
