@@ -132,14 +132,13 @@ def read_weights(path: Path, *, trust: bool = False) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
-        raise ExportError(
-            f"{path} is damaged or holds more than weights; if you trust where it comes from, use --trust"
-        ) from error
+        remedy = "" if trust else "; if you trust where it comes from, use --trust"
+        raise ExportError(f"{path} is damaged or holds more than weights{remedy}") from error
     except OSError as error:
         raise ExportError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except KeyError as error:  # torch's reader, with a byte for its text
         raise ExportError(f"{path} is damaged or not a checkpoint: its format is unknown") from error
-    except (RuntimeError, EOFError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # a damaged or trusted pickle may raise whatever its parts do
         raise ExportError(f"{path} is damaged or not a checkpoint: {_first_line(error)}") from error
     return _table(content if isinstance(content, dict) and "model" in content else {"model": content}, path)
 

@@ -7,6 +7,12 @@ library knows about exit codes.
 
 from __future__ import annotations
 
+TRAIN_INSTALL = (
+    "python -m pip install torch torchvision 'setuptools<81' wheel"
+    " && python -m pip install --no-build-isolation 'fashionseg[train]'"
+)
+"""What installs the extra "train": Detectron2's set-up imports torch, so one command cannot do both."""
+
 
 class FashionsegError(Exception):
     """Root of all errors raised on purpose by fashionseg."""
@@ -60,10 +66,18 @@ class MissingExtraError(FashionsegError):
     """An optional dependency is not installed; the message holds the command that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; install it with: pip install 'fashionseg[{extra}]'")
+        command = TRAIN_INSTALL if extra == "train" else f"pip install 'fashionseg[{extra}]'"
+        super().__init__(f"{package} is not installed; install it with: {command}")
         self.package = package
         self.extra = extra
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         """So that it survives the way back from a worker process."""
         return type(self), (self.package, self.extra)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a library's error says that host or device memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(sign in str(error) for sign in ("not enough memory", "can't allocate memory", "out of memory"))

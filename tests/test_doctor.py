@@ -1,5 +1,8 @@
 """`doctor` finds out by trying, and a broken part is a finding."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from fashionseg import doctor
@@ -57,6 +60,19 @@ def test_training_works_where_its_modules_can_be_imported(monkeypatch):
         monkeypatch.setattr(doctor, "import_problem", lambda *modules, problem=problem: problem)
         (finding,) = doctor._training()
         assert finding.ok is ok and problem in finding.text
+
+
+def test_what_training_lacks_is_installed_as_the_readme_says(monkeypatch):
+    from fashionseg.errors import MissingExtraError
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^python -m pip install .*(?:torch|\[train\]).*$", readme, re.MULTILINE)
+    command = f"{first} && {second.replace('.[train]', 'fashionseg[train]')}"
+    assert "--no-build-isolation" in command
+    assert str(MissingExtraError("Detectron2", "train")) == f"Detectron2 is not installed; install it with: {command}"
+    assert str(MissingExtraError("matplotlib", "plots")).endswith(": pip install 'fashionseg[plots]'")
+    monkeypatch.setattr(doctor, "version_of", lambda *names: None)
+    assert doctor._training()[0].remedy == command
 
 
 def test_what_cannot_be_imported_says_why():

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 from fashionseg._version import __version__
 from fashionseg.doctor import gpu
 from fashionseg.doctor.finding import Finding, import_problem, model_runs_on, version_of
-from fashionseg.errors import FashionsegError
+from fashionseg.errors import TRAIN_INSTALL, FashionsegError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Finding", "examine"]
-
-TRAIN_REMEDY = 'see "Train" in the README: torch first, then Detectron2 with --no-build-isolation'
 
 
 def examine() -> list[Finding]:
@@ -87,10 +85,10 @@ def _training() -> list[Finding]:
     torch, detectron2 = version_of("torch"), version_of("detectron2")
     found = ", ".join(f"{name} {v}" for name, v in (("torch", torch), ("Detectron2", detectron2)) if v)
     if not torch or not detectron2:
-        return [Finding("training", None, f"{found or 'torch and Detectron2 are not installed'}", TRAIN_REMEDY)]
+        return [Finding("training", None, f"{found or 'torch and Detectron2 are not installed'}", TRAIN_INSTALL)]
     problem = import_problem("torch", "detectron2._C")
     if problem:
-        return [Finding("training", False, f"{found}, which do not work together: {problem}", TRAIN_REMEDY)]
+        return [Finding("training", False, f"{found}, which do not work together: {problem}", TRAIN_INSTALL)]
     return [Finding("training", True, found)]
 
 

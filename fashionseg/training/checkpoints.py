@@ -10,6 +10,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2 import model_zoo
 from detectron2.checkpoint import DetectionCheckpointer
@@ -18,11 +19,14 @@ from detectron2.utils.file_io import PathManager
 from fashionseg.errors import TrainingError
 from fashionseg.unpickle import read_arrays
 
-_DAMAGE = (EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError)
-"""What reading a damaged pickle may raise beside its own error."""
-
 _CLASS_LAYERS = ("box_predictor.", "mask_head.predictor.")
 """Layers with one row a class."""
+
+_ARRAYS = (torch.Tensor, np.ndarray)
+
+
+class DivergedError(FloatingPointError):
+    """Weights are no longer finite numbers, and not worth keeping."""
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -44,7 +48,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         """Args:
         model: whose weights are saved and loaded.
         folder: where checkpoints are written.
-        trust: read pickles as Detectron2 does, which may run code.
+        trust: read files that may run code.
         class_names: where given, layers of a checkpoint that were trained for other classes are left out.
         checkpointables: more parts with `state_dict` and `load_state_dict`, by name.
         """
@@ -56,6 +60,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         """Write `name`.pth with model, checkpointables and `kwargs`, and remember it as the newest.
 
         Raises:
+            DivergedError: weights are not finite; nothing is written.
             TrainingError: the file cannot be written.
         """
         if not self.save_to_disk:
@@ -81,20 +86,21 @@ class SafeCheckpointer(DetectionCheckpointer):
         return content
 
     def _read(self, filename: str) -> dict[str, Any]:
-        if self._trust:
-            loaded: dict[str, Any] = super()._load_file(filename)
-            return loaded
         if filename.endswith(".pkl"):
-            return _read_pickle(Path(filename))
-        return read_checkpoint(Path(filename))
+            return _read_pickle(Path(filename), self._trust)
+        return read_checkpoint(Path(filename), trust=self._trust)
 
 
 def write_checkpoint(path: Path, content: dict[str, Any], last_good: Path | None) -> None:
     """Write a checkpoint beside, flush and rename it.
 
     Raises:
+        DivergedError: a weight under "model" is not finite; nothing is written.
         TrainingError: disk full or not writable; `last_good` is named.
     """
+    for name, value in content["model"].items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DivergedError(f"{path.name}: {name} is not finite")
     beside = path.with_name(f".{path.name}.part")
     try:
         with beside.open("wb") as stream:
@@ -114,21 +120,34 @@ def kept(last_good: Path | None) -> str:
     return f"the last good checkpoint is {last_good}; go on with --resume"
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A `.pth` file with tensors and plain values alone; a bare table of weights is wrapped as {"model": ...}.
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that `--resume` goes on from, of the stage in a folder; None where there is none."""
+    try:
+        path = folder / (folder / "last_checkpoint").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return path if path.is_file() else None
+
+
+def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
+    """A `.pth` file's content; a bare table of weights is wrapped as {"model": ...}.
+
+    Args:
+        path: a file of tensors and plain values alone.
+        trust: there may be more in it, whose reading may run code.
 
     Raises:
-        TrainingError: missing, damaged, no checkpoint, or one that would run code.
+        TrainingError: missing, damaged, no checkpoint, or one that would run code and is not trusted.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=not trust)
     except FileNotFoundError:
         raise TrainingError(f"checkpoint not found: {path}") from None
-    except pickle.UnpicklingError as error:
-        raise TrainingError(
-            f"{path} holds more than weights, or is damaged; if you trust where it comes from, use --trust"
-        ) from error
-    except (OSError, RuntimeError, *_DAMAGE) as error:
+    except Exception as error:  # a damaged pickle may raise whatever its parts do
+        if isinstance(error, pickle.UnpicklingError) and not trust:
+            raise TrainingError(
+                f"{path} holds more than weights, or is damaged; if you trust where it comes from, use --trust"
+            ) from error
         raise TrainingError(f"{path} is not a checkpoint: {_reason(error)}") from error
     return _with_model(content, path)
 
@@ -183,9 +202,9 @@ def _default_weights() -> Path:
     return path
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
-    """A model-zoo `.pkl`, in the form `DetectionCheckpointer` wants: only arrays can be inside."""
-    content = read_arrays(path)
+def _read_pickle(path: Path, trust: bool) -> dict[str, Any]:
+    """A model-zoo `.pkl`, in the form `DetectionCheckpointer` wants: only arrays can be inside, unless trusted."""
+    content = _unpickled(path) if trust else read_arrays(path)
     content = _with_model(content, path, key="blobs" if "blobs" in content else "model")
     if "__author__" in content:
         return content
@@ -193,11 +212,23 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
 
 
+def _unpickled(path: Path) -> dict[str, Any]:
+    try:
+        content = pickle.loads(path.read_bytes(), encoding="latin1")  # noqa: S301 - the user said --trust
+    except Exception as error:
+        raise TrainingError(f"{path} is not a checkpoint: {_reason(error)}") from error
+    return content if isinstance(content, dict) else {}
+
+
 def _with_model(content: Any, path: Path, key: str = "model") -> dict[str, Any]:
     if not isinstance(content, dict) or not content:
         raise TrainingError(f"{path} is not a checkpoint: it holds no weights")
     wrapped = dict(content) if "model" in content else {"model": content.get(key, content)}
-    if not isinstance(wrapped["model"], dict) or not any(hasattr(v, "shape") for v in wrapped["model"].values()):
+    weights = wrapped["model"]
+    if isinstance(weights, dict):  # in place: torch keeps versions of layers in an attribute of the table
+        for name in [k for k, v in weights.items() if not isinstance(k, str) or not isinstance(v, _ARRAYS)]:
+            del weights[name]
+    if not isinstance(weights, dict) or not weights:
         raise TrainingError(f"{path} is not a checkpoint: it holds no weights")
     return wrapped
 

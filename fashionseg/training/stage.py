@@ -16,8 +16,8 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 from detectron2.utils.events import TensorboardXWriter
 
-from fashionseg.errors import DataError, TrainingError
-from fashionseg.training.checkpoints import SafeCheckpointer, kept
+from fashionseg.errors import DataError, TrainingError, is_out_of_memory
+from fashionseg.training.checkpoints import DivergedError, SafeCheckpointer, kept
 from fashionseg.training.ema import ExponentialAverage
 from fashionseg.training.hooks import Checkpoint, EarlyStop, MetricsCsv, ShareStatistics, StepSeed, UpdateAverage
 
@@ -159,7 +159,8 @@ def execute(run: StageRun, steps: int) -> None:
     """Train up to `steps`, or until validation ends it; nothing where it has come to its end already.
 
     Raises:
-        TrainingError: the loss is no number, or memory or the disk is full; the last good checkpoint is named.
+        TrainingError: the loss or a weight is no number, or memory or the disk is full; the last good checkpoint is
+            named.
         DataError: a photo cannot be used; the last good checkpoint is named.
     """
     if run.stopped_early or run.start >= steps:
@@ -169,7 +170,7 @@ def execute(run: StageRun, steps: int) -> None:
     except EarlyStop:
         return  # `run.stopped_early` tells it, and all hooks have written down the step
     except (FloatingPointError, MemoryError, RuntimeError, OSError, DataError) as error:
-        reason = _explanation(error)
+        reason = explanation(error)
         if reason is None:
             raise
         kind = DataError if isinstance(error, DataError) else TrainingError
@@ -177,15 +178,16 @@ def execute(run: StageRun, steps: int) -> None:
         raise kind(f"stopped at step {run.trainer.iter + 1}: {reason}; {left}") from error
 
 
-def _explanation(error: Exception) -> str | None:
-    """What went wrong and what helps, for the failures that a user can do something about."""
+def explanation(error: Exception) -> str | None:
+    """What went wrong and what helps, for the failures that a user can do something about; None for others."""
     if isinstance(error, FloatingPointError):
-        return "the loss is no longer a number (a lower SOLVER.BASE_LR helps)"
+        what = "a weight" if isinstance(error, DivergedError) else "the loss"
+        return f"{what} is no longer a number (a lower SOLVER.BASE_LR helps)"
     if isinstance(error, DataError):
         return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return "out of memory (a smaller SOLVER.IMS_PER_BATCH or photo size helps)"
     if any(text in str(error) for text in _LOADER_DIED):
         return (
@@ -201,13 +203,6 @@ def _on_cpu(stage: Stage) -> bool:
 def _distributed(stage: Stage) -> Any:
     """The network, wrapped where several processes train it together."""
     return create_ddp_model(stage.network, broadcast_buffers=False, **({"device_ids": None} if _on_cpu(stage) else {}))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    text = str(error)
-    return "not enough memory" in text or "can't allocate memory" in text or "out of memory" in text
 
 
 def _optimizer(stage: Stage) -> torch.optim.Optimizer:

@@ -18,7 +18,9 @@ from fashionseg.files import write_bytes
 from fashionseg.training.checkpoints import (
     SafeCheckpointer,
     fetch_weights,
+    kept,
     locate_weights,
+    newest_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
@@ -31,7 +33,7 @@ from fashionseg.training.mapping import training_loader, training_mapper
 from fashionseg.training.network import SemanticHead, SemanticNetwork, TrainedNetwork
 from fashionseg.training.roi_align import use_matrix_roi_align
 from fashionseg.training.sampling import learnable
-from fashionseg.training.stage import Stage, StageRun, execute, prepare
+from fashionseg.training.stage import Stage, StageRun, execute, explanation, prepare
 from fashionseg.training.validation import Validator
 
 if TYPE_CHECKING:
@@ -52,6 +54,17 @@ def work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> N
         FashionsegError: training cannot start or go on.
     """
     _log_to(options.output)
+    try:
+        _work(options, data, val)
+    except (FloatingPointError, MemoryError, RuntimeError, OSError) as error:  # outside of steps
+        reason = explanation(error)
+        if reason is None:
+            raise
+        newest = newest_checkpoint(options.output) or newest_checkpoint(options.output / "semantic")
+        raise TrainingError(f"training stopped: {reason}; {kept(newest)}") from error
+
+
+def _work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> None:
     recipe = options.recipe
     cfg = build_config(recipe, data, options.device, options.seed, str(options.output))
     _require_even_batches(cfg.SOLVER.IMS_PER_BATCH, recipe.semantic.photos_per_step if recipe.semantic.steps else 0)

@@ -15,7 +15,7 @@ def test_without_detectron2_the_command_to_install_it_is_named(tmp_path, monkeyp
     from fashionseg.export.exporter import export_checkpoint
 
     monkeypatch.setitem(sys.modules, "detectron2", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'fashionseg\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install --no-build-isolation 'fashionseg\[train\]'"):
         export_checkpoint(tmp_path / "model.pth", tmp_path / "model.onnx")
 
 

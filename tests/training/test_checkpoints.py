@@ -1,11 +1,16 @@
 """Weights: what may be loaded, what is refused, and that nothing in a file is run."""
 
+import functools
+import http.server
 import pickle
+import sys
+import threading
+import types
 
 import numpy as np
 import pytest
 
-from fashionseg.errors import CheckpointError, TrainingError
+from fashionseg.errors import CheckpointError, ExportError, TrainingError
 
 pytest.importorskip("detectron2")
 pytestmark = pytest.mark.detectron2
@@ -82,6 +87,46 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(suffix, tmp_path):
     with pytest.raises((TrainingError, CheckpointError), match="--trust"):
         SafeCheckpointer(linear(), tmp_path).load(str(path))
     assert not trace.exists()
+    model = linear()
+    SafeCheckpointer(model, tmp_path, trust=True).load(str(path))
+    assert (model.weight == 0).all()
+    assert trace.exists(), "trusted, it is run"
+
+
+@pytest.mark.parametrize("reader", ["train", "export"])
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_a_trusted_pickle_that_needs_a_missing_module_is_one_sentence(suffix, reader, tmp_path, monkeypatch):
+    import torch
+
+    from fashionseg.export.checkpoint import read_weights
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    module = types.ModuleType("module_of_nobody")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    module.Kept = type("Kept", (), {"__module__": module.__name__})
+    path, content = tmp_path / f"theirs{suffix}", {"model": {"weight": np.zeros((3, 2))}, "more": module.Kept()}
+    if suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    monkeypatch.delitem(sys.modules, module.__name__)
+    with pytest.raises((TrainingError, ExportError), match=rf"theirs{suffix} .*No module named 'module_of_nobody'$"):
+        if reader == "export":
+            read_weights(path, trust=True)
+        else:
+            SafeCheckpointer(linear(), tmp_path, trust=True).load(str(path))
+
+
+def test_what_is_no_weight_is_left_out(tmp_path):
+    import torch
+
+    from fashionseg.training.checkpoints import SafeCheckpointer
+
+    content = {"model": {"weight": torch.ones(3, 2), "name": "linear", 7: torch.ones(1)}}
+    torch.save(content, tmp_path / "more.pth")
+    model = linear()
+    SafeCheckpointer(model, tmp_path).load(str(tmp_path / "more.pth"))
+    assert (model.weight == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -98,15 +143,17 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(suffix, tmp_path):
     ],
 )
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])
-def test_what_is_no_checkpoint_is_one_sentence(content, suffix, tmp_path):
+@pytest.mark.parametrize("trust", [False, True])
+def test_what_is_no_checkpoint_is_one_sentence(content, suffix, trust, tmp_path):
     from fashionseg.training.checkpoints import SafeCheckpointer
 
     path = tmp_path / f"odd{suffix}"
     path.write_bytes(content)
     with pytest.raises((TrainingError, CheckpointError)) as caught:
-        SafeCheckpointer(linear(), tmp_path).load(str(path))
+        SafeCheckpointer(linear(), tmp_path, trust=trust).load(str(path))
     assert path.name in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not (trust and "--trust" in str(caught.value))
     assert not str(caught.value).rpartition(": ")[2].isdigit(), "a bare number explains nothing"
 
 
@@ -137,3 +184,34 @@ def test_weights_that_fit_nothing_are_refused(tmp_path):
     torch.save({"model": {"other": torch.zeros(3)}}, tmp_path / "foreign.pth")
     with pytest.raises(TrainingError, match="fit no layer"):
         load_weights(linear(), str(tmp_path / "foreign.pth"), tmp_path, trust=False)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a folder `site` over HTTP."""
+    (tmp_path / "site").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+        thread.join()
+
+
+def test_weights_from_the_web(server, tmp_path, monkeypatch):
+    import torch
+
+    from fashionseg.training.worker import load_weights
+
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    torch.save({"model": {"weight": torch.full((3, 2), 2.0)}}, tmp_path / "site" / "theirs.pth")
+    model = linear()
+    load_weights(model, f"{server}/theirs.pth", tmp_path, trust=False)
+    assert (model.weight == 2).all()
+    assert list((tmp_path / "cache").rglob("theirs.pth")), "the cache of the test, not the user's"
+    with pytest.raises(TrainingError, match=rf"^cannot fetch the weights {server}/none\.pth: .*404"):
+        load_weights(model, f"{server}/none.pth", tmp_path, trust=False)
+    (tmp_path / "site" / "page.pth").write_text("<html>not what was asked for</html>")
+    with pytest.raises(TrainingError, match=r"page\.pth .*--trust"):
+        load_weights(model, f"{server}/page.pth", tmp_path, trust=False)

@@ -229,6 +229,34 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tiny_set, tmp_p
         train(options(tiny_set, tmp_path / "run"))
 
 
+@pytest.mark.parametrize("step", [10, 20])
+def test_weights_that_are_no_numbers_are_not_kept(step, tiny_set, tmp_path, monkeypatch):
+    """Gradients may be infinite where the loss is not; Detectron2 looks at the loss alone."""
+    import torch
+
+    from fashionseg.training import hooks
+
+    calls, record = [], hooks.StepSeed.before_step
+
+    def before_step(self):
+        record(self)
+        calls.append(1)
+        if len(calls) == step:  # its gradients come after its loss
+            weight = next(p for p in self.trainer.model.parameters() if p.requires_grad)
+            weight.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+
+    monkeypatch.setattr(hooks.StepSeed, "before_step", before_step)
+    good = f"model_{step - 6:07d}.pth"
+    with pytest.raises(TrainingError, match=rf"stopped at step {step}: a weight is no longer a number .*{good}; go on"):
+        train(options(tiny_set, tmp_path / "run"))
+    run = tmp_path / "run"
+    assert (run / "last_checkpoint").read_text() == good
+    assert not (run / f"model_{step - 1:07d}.pth").exists()
+    assert not (run / "model_final.pth").exists()
+    weights = torch.load(run / good, weights_only=True)["model"]
+    assert all(value.isfinite().all() for value in weights.values())
+
+
 def test_a_full_disk_names_the_last_good_checkpoint(tiny_set, tmp_path, monkeypatch):
     import torch
 
@@ -262,6 +290,48 @@ def test_no_memory_is_one_sentence(error, words, tiny_set, tmp_path, monkeypatch
 
     monkeypatch.setattr(network.TrainedNetwork, "forward", forward)
     with pytest.raises(TrainingError, match=rf"step 1: {words}.*no checkpoint was written before"):
+        train(options(tiny_set, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("place", ["worker.build_model", "stage.build_lr_scheduler"])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("OutOfMemoryError", "CUDA has none left"),
+        ("RuntimeError", "[enforce fail]\nDefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_no_memory_before_the_first_step_is_one_sentence(kind, text, place, tiny_set, tmp_path, monkeypatch):
+    import torch
+
+    from fashionseg.training import stage, worker
+
+    def fail(*args, **rest):
+        raise torch.cuda.OutOfMemoryError(text) if kind == "OutOfMemoryError" else RuntimeError(text)
+
+    module, name = place.split(".")
+    monkeypatch.setattr({"worker": worker, "stage": stage}[module], name, fail)
+    with pytest.raises(TrainingError, match=r"^training stopped: out of memory \(.*no checkpoint was written before$"):
+        train(options(tiny_set, tmp_path / "run"))
+
+
+def test_no_memory_at_a_resume_names_the_checkpoint(tiny_set, tmp_path, monkeypatch):
+    from fashionseg.training import worker
+
+    train(options(tiny_set, tmp_path / "run", extra=["SOLVER.MAX_ITER=1"]))
+    monkeypatch.setattr(worker, "build_model", lambda cfg: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(TrainingError, match=r"out of memory .*last good checkpoint is .*model_0000000\.pth; go on"):
+        train(resumed_options(tmp_path / "run", device="cpu", quiet=True))
+
+
+def test_what_is_no_want_of_memory_stays_what_it_is(tiny_set, tmp_path, monkeypatch):
+    from fashionseg.training import worker
+
+    def fail(cfg):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(worker, "build_model", fail)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
         train(options(tiny_set, tmp_path / "run"))
 
 
