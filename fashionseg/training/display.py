@@ -33,6 +33,11 @@ _REFRESH_S = 0.5
 _MEDIAN_WINDOW = 20
 
 
+def say(text: str) -> None:
+    """A line on stderr."""
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
+
+
 class Progress(HookBase):
     """Step, ETA, photos a second, losses, learning rate, best figure, GPU memory, newest checkpoint; on stderr."""
 

@@ -26,7 +26,7 @@ from fashionseg.training.checkpoints import (
 )
 from fashionseg.training.config import build_config, uses_mixed_precision
 from fashionseg.training.curves import draw_curves
-from fashionseg.training.display import Progress
+from fashionseg.training.display import Progress, say
 from fashionseg.training.hooks import Validate
 from fashionseg.training.labelmaps import garment_frequencies, label_frequencies, loss_weights
 from fashionseg.training.mapping import training_loader, training_mapper
@@ -76,7 +76,10 @@ def _work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> 
     if on_cpu:
         use_matrix_roi_align(detector)
     if not (options.resume and (options.output / "last_checkpoint").is_file()):
-        load_weights(detector, options.weights or recipe.weights, options.output, options.trust, data.class_names)
+        name = options.weights or recipe.weights
+        anew = load_weights(detector, name, options.output, options.trust, data.class_names)
+        if anew and not options.quiet and comm.is_main_process():
+            say(f"{name} fits but for {', '.join(anew)}: there, training starts from random weights")
     if comm.is_main_process():
         write_bytes(options.output / "config.yaml", cfg.dump().encode())
     head = _semantic_stage(options, cfg, data, detector) if recipe.semantic.steps else None
@@ -85,19 +88,34 @@ def _work(options: TrainOptions, data: TrainingSet, val: TrainingSet | None) -> 
 
 def load_weights(
     detector: torch.nn.Module, name: str, folder: Path, trust: bool, class_names: tuple[str, ...] = ()
-) -> None:
+) -> list[str]:
     """Load starting weights; layers of another shape or for other classes start anew.
+
+    Returns:
+        Names of the layers that start anew, or of the modules of which all do; empty without starting weights.
 
     Raises:
         TrainingError: no such weights, or none of them fits.
     """
     path = fetch_weights(locate_weights(name))
     if not path:
-        return
+        return []
     before = {key: value.clone() for key, value in detector.state_dict().items()}
     SafeCheckpointer(detector, folder, trust=trust, class_names=class_names).load(path, checkpointables=[])
-    if all(torch.equal(value, before[key]) for key, value in detector.state_dict().items()):
+    loaded = {key: not torch.equal(value, before[key]) for key, value in detector.state_dict().items()}
+    if not any(loaded.values()):
         raise TrainingError(f"the weights {name} fit no layer of this model: choose the recipe they were trained with")
+    return _untouched({key: changed for key, changed in loaded.items() if before[key].ndim > 1})
+
+
+def _untouched(loaded: dict[str, bool]) -> list[str]:
+    """The shortest prefixes of names under which nothing was loaded."""
+    found = set()
+    for name in (key for key, changed in loaded.items() if not changed):
+        parts = name.split(".")
+        prefixes = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        found.add(next(p for p in prefixes if not any(loaded[k] for k in loaded if f"{k}.".startswith(f"{p}."))))
+    return sorted(found)
 
 
 def _semantic_stage(options: TrainOptions, cfg: Any, data: TrainingSet, detector: Any) -> SemanticHead:

@@ -382,6 +382,19 @@ def test_what_cannot_start(tiny_set, tmp_path):
                 train(options(tiny_set, tmp_path / "gpu", **more))
 
 
+def test_layers_that_start_from_random_weights_are_named(tiny_set, tmp_path, capsys):
+    first = train(options(tiny_set, tmp_path / "first", extra=["SOLVER.MAX_ITER=1"])).final
+    other = make_set(tmp_path / "other", 6, seed=3, names=("coat", "hat", "shoe"))
+    for number, (data, more) in enumerate([(tiny_set, []), (other, []), (tiny_set, ["MODEL.FPN.OUT_CHANNELS=24"])]):
+        extra = ["SOLVER.MAX_ITER=1", *more]
+        train(options(data, tmp_path / str(number), extra=extra, weights=str(first), quiet=False))
+    texts = [line.partition(" fits but for ")[2] for line in capsys.readouterr().err.splitlines() if " fits " in line]
+    assert len(texts) == 2, "nothing to say where all fits"
+    assert texts[0].startswith("roi_heads.box_predictor, roi_heads.mask_head.predictor: ")
+    assert texts[1].startswith("backbone.fpn_lateral2, backbone.fpn_lateral3,")
+    assert ", proposal_generator" in texts[1] and "backbone.bottom_up" not in texts[1]
+
+
 def test_a_machine_has_the_gpus_that_are_asked_for(tiny_set, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     for more, words in (
