@@ -4,6 +4,7 @@ import json
 
 import pytest
 import stubs
+from json_files import edited
 
 from fashionseg.data.coco import read_coco
 from fashionseg.errors import DataError
@@ -30,13 +31,6 @@ def segmented(truth, out="out", **options):
     """The predictions.json of `segment` over the photos."""
     stubs.run([truth.parent / "images"], truth.parent / out, save=frozenset({"predictions"}), **options)
     return truth.parent / out / "predictions.json"
-
-
-def edited(path, change):
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-    return path
 
 
 def test_photos_counted_from_one_are_refused(truth):

@@ -1,11 +1,10 @@
 """Running a model over a data set: ids, sizes, masks, refusals; and against Detectron2's own inference."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
 import stubs
+from json_files import edited
 
 from fashionseg import model as model_files
 from fashionseg.backends import registry
@@ -20,13 +19,6 @@ from fashionseg.evaluation.runtime import run_model
 def run(path, backend=None, images=None):
     data = read_coco(path)
     return data, run_model(backend or stubs.StubBackend(stubs.spec()), data, photo_paths(data, images), "stub.onnx")
-
-
-def edited(path, change):
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-    return path
 
 
 def test_finds_all_under_the_ids_of_the_data(photo_set):

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fashionseg.training.recipe import read_recipe, with_overrides
+from fashionseg.training.run import TrainOptions
+
 CLASSES = ("short_sleeved_shirt", "long_sleeved_shirt", "long_sleeved_outwear", "shorts", "trousers")
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200))
 
@@ -28,6 +31,9 @@ TINY = (
     "semantic.canvas_hw=[64, 64]",
     "semantic.photos_per_step=2",
 )
+
+NORMALISED = ("MODEL.RESNETS.NORM=BN", "MODEL.FPN.NORM=BN")
+"""Random weights need normalisation that learns; the large recipes freeze what COCO weights bring along."""
 
 
 def make_set(folder, photos, seed, names=CLASSES, label_maps=False):
@@ -76,6 +82,14 @@ def rectangle(x, y, w, h, height, width, as_rle):
     flat = flat.ravel(order="F")
     edges = np.flatnonzero(np.diff(flat)) + 1
     return {"size": [height, width], "counts": np.diff([0, *edges, flat.size]).tolist()}
+
+
+def options(tiny_set, output, name="small", extra=(), **more):
+    """A run of a few steps on a set as `make_set` gives it."""
+    short = ["SOLVER.MAX_ITER=20", "SOLVER.WARMUP_ITERS=5"]
+    recipe = with_overrides(read_recipe(name), [*TINY, *short, *NORMALISED, *extra])
+    values = {"weights": "none", "device": "cpu", "seed": 5, "quiet": True, **more}
+    return TrainOptions((tiny_set[0],), (tiny_set[1],), output, recipe, **values)
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 import json
 
 import pytest
+from json_files import edited
 from PIL import Image
 
 from fashionseg.errors import DataError
 from fashionseg.training.dataset import read_sets, require_readable, require_same_classes
 
 from .conftest import CLASSES, make_set
-
-
-def edited(path, change):
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-    return path
 
 
 def test_records_are_as_detectron2_defines_them(tiny_set):
